@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::FormatError;
 
-/// The name of one blob in storage, as Kopia spells it. The name's prefix says what the blob is.
+/// The name of one blob in storage, as Kopia spells it. The name's prefix says what the blob is. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlobId(Box<str>);
+pub struct BlobId(Arc<str>);
 
 impl BlobId {
     /// A blob by its name.
-    pub fn new(name: impl Into<Box<str>>) -> Self {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
