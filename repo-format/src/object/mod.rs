@@ -1,1 +1,7 @@
-//! The object room.
+//! The object room: how the parts of a long object are listed, and how parts written side by side become one object.
+
+mod concatenation;
+mod indirect;
+
+pub use concatenation::{PartObject, PartRange, Parts, concatenate, part_lengths};
+pub use indirect::{IndirectEntry, IndirectReader, IndirectWriter, decode_indirect, encode_indirect, total_len};

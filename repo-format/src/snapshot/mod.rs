@@ -1,1 +1,15 @@
-//! The snapshot room.
+//! The snapshot room: what a snapshot knows of itself, and the directory tree it points at.
+
+pub mod directory_reader;
+pub mod directory_writer;
+pub mod entry;
+pub mod manifest;
+pub mod mode;
+pub mod summary;
+
+pub use directory_reader::DirectoryReader;
+pub use directory_writer::DirectoryWriter;
+pub use entry::{DirEntry, EntryKind};
+pub use manifest::{SnapshotManifest, SnapshotStats, SourceInfo};
+pub use mode::GoMode;
+pub use summary::{DirectorySummary, EntryError, SummaryBuilder};
