@@ -48,4 +48,7 @@ pub enum FormatError {
     // Packs, indexes, epochs, sessions.
 
     // Objects, directories, manifests, policies.
+    /// The blob `kopia.maintenance` was sealed with another key, or its bytes have changed.
+    #[error("the maintenance schedule does not open with this key")]
+    MaintenanceScheduleSeal,
 }
