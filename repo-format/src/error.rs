@@ -342,4 +342,7 @@ impl FormatError {
 /// At most 80 characters of some text from outside.
 fn shown(text: &str) -> String {
     text.chars().take(80).collect()
+    /// The blob `kopia.maintenance` was sealed with another key, or its bytes have changed.
+    #[error("the maintenance schedule does not open with this key")]
+    MaintenanceScheduleSeal,
 }
