@@ -1,0 +1,173 @@
+//! The storage room: blobs by name, wherever they are kept.
+//!
+//! # The contract
+//!
+//! - A blob is whole: readers see the old bytes or the new ones, never a mixture, never a part.
+//! - [`Storage::put`] has made the blob durable when it returns. A put that fails may have happened or not; it leaves
+//!   nothing that [`Storage::list`] shows but a whole blob.
+//! - [`Storage::delete`] may be undone by a crash of the machine, never done twice as an error.
+//! - [`BlobMetadata::modified`] is the clock of the storage, not of the writer: Kopia's epochs and garbage collection
+//!   compare only such times with each other.
+//! - Every call may be repeated. Dropping a future gives up waiting; the call itself may still happen.
+//!
+//! [`conformance::conformance`] is the contract as a test; it runs over every storage and every wrapper.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use windlass_repo_format::id::BlobId;
+
+pub mod filesystem;
+pub mod memory;
+
+pub use crate::error::StorageError;
+pub use filesystem::FileSystem;
+pub use memory::Memory;
+
+/// More bytes than this are not read as a whole: packs have some 20 MiB, and offsets in them end at 1 GiB.
+pub const WHOLE_BLOB_LEN_MAX: u64 = 2 << 30;
+
+/// What a storage knows of a blob without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobMetadata {
+    /// The blob's name.
+    pub id: BlobId,
+    /// Its length in bytes.
+    pub len: u64,
+    /// When it was put, by the storage's clock.
+    pub modified: Timestamp,
+}
+
+/// Which bytes of a blob to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlobRange {
+    /// All of it.
+    Whole,
+    /// Exactly `len` bytes from `offset`. A part of no bytes is empty wherever it begins.
+    Part {
+        /// Where the part begins, in bytes from the blob's first.
+        offset: u64,
+        /// How many bytes.
+        len: u64,
+    },
+}
+
+/// How strictly an object lock holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetentionMode {
+    /// Users with a special permission may end it early.
+    Governance,
+    /// Nobody may end it early.
+    Compliance,
+}
+
+impl fmt::Display for RetentionMode {
+    /// As S3 spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        })
+    }
+}
+
+/// A promise of the storage to keep this version of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Retention {
+    /// How strictly.
+    pub mode: RetentionMode,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// How a blob is to be put.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// Lock the blob. A storage without locks refuses.
+    pub retention: Option<Retention>,
+    /// The put must carry a checksum that the server compares with the bytes that arrived. Where there is no server,
+    /// this changes nothing.
+    pub checksum: bool,
+    /// Fail with [`StorageError::AlreadyExists`] rather than replace.
+    pub only_if_absent: bool,
+}
+
+/// A place that keeps blobs. The contract is in the [module's page](self).
+#[async_trait]
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// The place, for people; never with secrets.
+    fn location(&self) -> String;
+
+    /// The bytes of a blob. Fewer bytes than asked for are [`StorageError::OutOfRange`], never a short answer.
+    async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError>;
+
+    /// Length and time of a blob.
+    async fn metadata(&self, id: &BlobId) -> Result<BlobMetadata, StorageError>;
+
+    /// Puts a whole blob, replacing one of that name unless told otherwise. Atomic to readers; durable on return.
+    async fn put(&self, id: &BlobId, body: Bytes, options: &PutOptions) -> Result<BlobMetadata, StorageError>;
+
+    /// Removes a blob. One that is not there counts as removed.
+    async fn delete(&self, id: &BlobId) -> Result<(), StorageError>;
+
+    /// The blobs whose names begin with `prefix`, in any order, in bounded memory. Blobs that stay there all the while
+    /// are shown; those that come or go meanwhile may be. An error ends the stream.
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobMetadata, StorageError>>;
+}
+
+#[async_trait]
+impl<S: Storage + ?Sized> Storage for Arc<S> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+
+    async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
+        (**self).read(id, range).await
+    }
+
+    async fn metadata(&self, id: &BlobId) -> Result<BlobMetadata, StorageError> {
+        (**self).metadata(id).await
+    }
+
+    async fn put(&self, id: &BlobId, body: Bytes, options: &PutOptions) -> Result<BlobMetadata, StorageError> {
+        (**self).put(id, body, options).await
+    }
+
+    async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
+        (**self).delete(id).await
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobMetadata, StorageError>> {
+        (**self).list(prefix)
+    }
+}
+
+/// Where a range lies in a blob of `actual` bytes: its first offset and its length.
+pub(crate) fn locate(id: &BlobId, range: BlobRange, actual: u64) -> Result<(u64, usize), StorageError> {
+    let (offset, wanted) = match range {
+        BlobRange::Whole => (0, actual),
+        BlobRange::Part { len: 0, .. } => (0, 0),
+        BlobRange::Part { offset, len } => (offset, len),
+    };
+    if offset.checked_add(wanted).is_none_or(|end| end > actual) {
+        let blob = id.clone();
+        return Err(StorageError::OutOfRange {
+            blob,
+            offset,
+            wanted,
+            actual,
+        });
+    }
+    match usize::try_from(wanted) {
+        Ok(len) if wanted <= WHOLE_BLOB_LEN_MAX => Ok((offset, len)),
+        _ => Err(StorageError::TooLong {
+            blob: id.clone(),
+            actual: wanted,
+            limit: WHOLE_BLOB_LEN_MAX,
+        }),
+    }
+}
