@@ -1,0 +1,9 @@
+{
+  "tool": "https://github.com/kopia/kopia",
+  "buildVersion": "v0.22.3",
+  "buildInfo": "-(unknown_revision)",
+  "uniqueID": "q8F2KcIo+S8CY1r+p1glOQBVAbTm0UcaQiQ4gih2qLU=",
+  "keyAlgo": "scrypt-65536-8-1",
+  "encryption": "AES256_GCM",
+  "encryptedBlockFormat": "WmVu3ixKgv6KVVwhl3EtpFx8jaJrcMXA6OK90PCNFnEiRdRJ6haOcghRObYxLQy7ydn4RFiistOBMltlRuy05hFmuzriAQa8KV7bUN5sRkgWNQzZn4nEX+t/TG9pJUEeYJ5gL1k6m8O2/0XCt1y7BqeUoZrZFEEekoueau5aMYtgVgf7txnjMgfs1L8qH2lFV9ZPLlV9/MysjSGXM2SfUXeHOg5xhIt9gDeHxh9k4kwz2nKfeIGLWCxs7jRLRuxSQiAU/UebRU9gfqY34xi1rZVqyWUlThLd42eBUpGnntdMJrXlTp+AI7SmvSew01qvep6w5l5pOImrSK0tP9A0cU1Ilt8O3WxuZUD6sRZ/uRWcUBkEq7iV1TUlI0xbxAAR94T4WL0Et0HCeUqYrZOqJ24t7jnunmuJi5YwxK6st7TyMMxwrRXMDNyTfWimczzkiDQ7HxeCB44GfuXu4s7LNlnyQW15KwFQEAnIrcNMro4wCBCA17vXn5n8wWFPP+JxyZjayGbdC5KBwPc0zd6zMNwBnSnsebUDxg6/dv6fqXRZaFnd5R40vrEBNnd9VASzD0C+kpBy/fq995iik38Iv3jS9RDiH3NjFqLmjExxAzi4O6o+2UtESO/kziof5Jixs1OsOYy5/N4R9McAuh5t3TWE9+ebIC2TNvLi0ZrhGPVTn8kroL7Mb7nDmLjSYBVH8Vu2wtbg2Zb/gb386n4wUuaidlLhkoP8VbLuyWr9QupR6UlByZaPJsx+4v8AI4Qp0DD1pf9UXkMJaweaTmsklTjrSk1xPRvhWKToRzX5vc7j"
+}

@@ -1,0 +1,9 @@
+{
+  "tool": "https://github.com/kopia/kopia",
+  "buildVersion": "v0.22.3",
+  "buildInfo": "-(unknown_revision)",
+  "uniqueID": "e1RTb7kTdhI6N6ahmzirlqh8xnPoDxfvBegv55xTFBc=",
+  "keyAlgo": "scrypt-65536-8-1",
+  "encryption": "AES256_GCM",
+  "encryptedBlockFormat": "s8lEuxUptiHskLUGb27p/ok2MJmdmPh8vVaMWLNVSP9uTZsdQanO67C5s7uqQzGWoLIoffj58hI/ZFHn3m9tz4Sfm/VbiShHgfz1uQR93OwE7JXgR3BHzZDObQNnEsx7GWex7j4D3pgDMHfNemHdpc5o3ZopifsW1K9rVU7f1qdUZEMeFxIaZAzTNfyiv4d11zDCaqcl5EY8ot+V0MTVPhsbfI7E+naujUaWvOIJ6GkicY5M55MimR4gxfxKKrFmBiAo9XcMo2vvWnQNNZTRhh4yIGOLDy3rbM6nQubX2fGCRsyhzZdGxp1Z3AYsiwsM1WuuSRBP8TxpbtiQReA9mnOIJmEiPW+xfQ8kivOPhto0bUiY1VWQzV+GzPklC0DXzjF4XjfaV6hlObbs64JsgKR6CGbzTnwPUYH84aYxwbpv7oc5JOJwG89beUNnWeY4kcU0V8Xo4Ugq7ouxJxxlTFeMhXmETe7Q1GHwMfHU+k/PTBrRGxTfwLi6E2vMvGxvvnMc5cFQYvy2evVhkTAjRaAstChuS5IhN7y+el8epy1+RcRAkqBJqEYISIMczlZDiBx8XSEODu0nX9xJgT4l9cRpkhWg4JtHEeIfw1Rd/IVbXGZbSWWyEdDRFA9yKKt9Zl1918RDlLwlO88/IkkTxib4LsBp7oO30f8AHiz09JAfK0FPxiM+WBl3FIMQvHrqNq0R+kEwye7MvHmpLUNNgniCubUTzs042NbqUb1434OVIZ+ZEaaQSQ3HXOZz/4f9zvhBzOK/dRdtWi2+kiPhjHl8TdOVAxSPDox5cdTMQ4np"
+}

@@ -1,0 +1,9 @@
+{
+  "tool": "https://github.com/kopia/kopia",
+  "buildVersion": "v0.22.3",
+  "buildInfo": "-(unknown_revision)",
+  "uniqueID": "XLZdJDuJx2qwF8gTHsuOZWAUNanOd5JfObeiMiOsHkg=",
+  "keyAlgo": "scrypt-65536-8-1",
+  "encryption": "AES256_GCM",
+  "encryptedBlockFormat": "CXZ6HAYzv6a0KFeMSnmKHfktwHDereEiMFyKeAAqvjvdWPDtO215kFGZ+uipFy4jUFCSET8M2HJylFwrhPWIL4vuQscxpDftUMAubIMe1aQpm5jS0Ev1zsUOTZ1TZRjKdDmkcAkTo73Y2GWeUywo5uIgRMeqZAHEnQzxrHuHEPM7d0KwmbhDfKPvauZYhQBLH2ktxD9pyzAV/QDMBHhKVWuHhzNDEiD+2jDDzI07QowE8NErKcqUHor0tVLvPgADwtNSO44d4/QN0uyxHuMEAJZC6BaxRer9I2DkPsGItg9YywSpkgBgkhmlXlaH8lIMDbJIdjFxGmwbetbZwVfgvelVzepjKMHp07Sxbu4rsqeVEK4dXGN7kB3KGYDfVZ14ruyW1mbsbOz1PA4cdee94ziT/XD0lMTQ8dsyb9bw1k2kjgov64c8TuEwDgdpXUa4uYSOj91csDDbJQA5XiwzadeGPK70KaKUMR/cnoKl++lokAvcTgLqKR50nJBDFjVS3HkseoblZjg6BC4j2cY759OXWmOAXMHsBszFYzKnAeXMdo6h/ai776vlSBSuqYXGfgOsvbhXG+2mAvCX4u2paiN2fsWkrhtRxuKN00wpPYK9ow2pJnNQmPFey2l5QeZLT8KNjsGOOFMQMotYu9sSQIBBqTf5wePuYnPcilym2nXb8FqiRXI0k8zCSfjXKav6NWBfdFRBDLYDI2fZqv+uedZ3kLVQfi70eIhRoJiNi8L3b/+cHEJhAO6cUO2vNZEIOUNpiP+UMXfj05a2YY6wSBc4N5XEJqRQnsHqnAS8oK7L7lWz"
+}

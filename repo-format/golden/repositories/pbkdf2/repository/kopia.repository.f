@@ -1,0 +1,9 @@
+{
+  "tool": "https://github.com/kopia/kopia",
+  "buildVersion": "v0.22.3",
+  "buildInfo": "-(unknown_revision)",
+  "uniqueID": "1aN4Ambq3Un0YIlBMxWYCQ9p5U6lZRr/m4BTIh6OjfY=",
+  "keyAlgo": "pbkdf2-sha256-600000",
+  "encryption": "AES256_GCM",
+  "encryptedBlockFormat": "5iDEL3PlwvMzhv3hehMNMq+vLVa7ePfpnREDs20E+0OlelkzqcJCXcvdGH9j9g7G55Fnv7dreWac6vNs7Qc+IpLG9NQ/FiKm5E+EexnqflNVS/TmpKeNAUSYsiOuuwupx2BsH0I8h0FveOKAQOT8spxfXqpX74dMS3SRPLKf+60819LK9a4/PXfqQOqAhrWe4UtD1WuM2/FhcDIdOH3rNcp7JBphIfIuY9Lvvk7WLDiR4WDtINjekWHULqtooCIKzVEeWihZFa6Q9hDSkL6QbZmhjaFCipKR4wEnj3rG57p4VNqUBiatswR1NwIyQpy3QL13um0KSlHeS50Kaw+/E7K3mtvjVdR+1LPiWmK1jR0q3MbyLkKK3jWAkNfnvX2Ks73jovvJxLWhG7x0NvQ1WhdSkV4NYE9kds9x8AUjyFx+xQpJ8QiP3VnrmShjLer8njEJ9rUHrqw6K6SZpQHFWWZobcsZ2kXfx7vuWA54OcAoSgDYyEl6zqYJhK7OmT8RPvmGHFNNez9gZKozRPzNsloY/I4ov1iN/W9j7GFlUFebySRsyFPkfYK7IZyqfZ9P9ZMCQjNkeNEJggvR0Iw5NbLqjrZaW693rotBSmmSJgjYWSA5cSWnkVgfyz8dWi9zDBtKBDHRqhw6VLcrt+taCAAv9yTj7wtrEAqW7zY+wpdEYpLYnPVI6V0LDHAsnL9gO0dz6rjYT9HU3PqvYcuiZW2gVDfd7T7NmiUswvewPjnRU4E1K9uT4ItBuumzvFbOhMtz8AGnJkp0OgpqU5SlyXRUzlucZYd+SPL2STA/w2rs6xE="
+}
