@@ -1,6 +1,5 @@
 //! The complaints room: everything that can be wrong with the bytes of a repository.
 
-use crate::id::BlobId;
 use crate::id::{BlobId, ContentId};
 
 /// What is wrong with some bytes of a repository. Every case is permanent: the same bytes will fail again.
@@ -134,6 +133,7 @@ pub enum FormatError {
     BadSessionId {
         /// What was found, at most 80 characters of it.
         found: String,
+    },
     /// An index of a version that nobody has written yet.
     #[error("index has version {found}; this build reads 1 and 2")]
     UnknownIndexVersion {
@@ -314,6 +314,9 @@ pub enum FormatError {
         /// The entry that should have come before it.
         name: String,
     },
+    /// The blob `kopia.maintenance` was sealed with another key, or its bytes have changed.
+    #[error("the maintenance schedule does not open with this key")]
+    MaintenanceScheduleSeal,
 }
 
 impl FormatError {
@@ -342,7 +345,4 @@ impl FormatError {
 /// At most 80 characters of some text from outside.
 fn shown(text: &str) -> String {
     text.chars().take(80).collect()
-    /// The blob `kopia.maintenance` was sealed with another key, or its bytes have changed.
-    #[error("the maintenance schedule does not open with this key")]
-    MaintenanceScheduleSeal,
 }
