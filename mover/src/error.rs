@@ -1,173 +1,183 @@
-//! The complaints room: what can go wrong outside the bytes of a repository.
+//! The complaints room: what can go wrong while data moves, told so that a person can act on it.
 
 use std::io;
 use std::path::PathBuf;
 
-use windlass_repo_format::id::BlobId;
+use windlass_repo_format::FormatError;
+use windlass_repo_format::id::{BlobId, ContentId, ObjectId};
 
-/// What went wrong when blobs were read, written, listed or removed.
+use crate::storage::StorageError;
+
+/// What went wrong while a repository was read or written, or a folder walked or restored.
+///
+/// The lower cause is in `source`, never in the text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StorageError {
-    /// There is no such blob.
-    #[error("blob {blob} not found")]
-    NotFound {
-        /// The blob that was asked for.
-        blob: BlobId,
+pub enum MoverError {
+    /// The place that holds the blobs failed.
+    #[error("{doing} in the repository at {location}")]
+    Storage {
+        /// What was being done, as a sentence without an end: "cannot read blob p01".
+        doing: String,
+        /// Where the repository is.
+        location: String,
+        /// What the storage said.
+        source: StorageError,
     },
-    /// A put that may not replace found a blob of that name.
-    #[error("blob {blob} exists already")]
-    AlreadyExists {
-        /// The blob that was to be made.
-        blob: BlobId,
-    },
-    /// The part that was asked for is not wholly inside the blob.
-    #[error("blob {blob} has {actual} bytes; {wanted} bytes from offset {offset} were asked for")]
-    OutOfRange {
-        /// The blob that was asked for.
-        blob: BlobId,
-        /// Where the part begins, in bytes.
-        offset: u64,
-        /// How many bytes were asked for.
-        wanted: u64,
-        /// How many bytes the blob has.
-        actual: u64,
-    },
-    /// The blob is longer than can be read as a whole.
-    #[error("blob {blob} has {actual} bytes; at most {limit} are read as a whole")]
-    TooLong {
-        /// The blob that was asked for.
-        blob: BlobId,
-        /// How many bytes the blob has.
-        actual: u64,
-        /// How many bytes are read as a whole.
-        limit: u64,
-    },
-    /// The storage cannot hold a blob of this name.
-    #[error("{blob:?} cannot be the name of a blob here: {reason}")]
-    BadName {
-        /// The name.
-        blob: BlobId,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The storage is full, or a quota is.
-    #[error("no space left at {place}")]
-    NoSpace {
-        /// Where it was to be written: path or URL.
-        place: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The credentials or the user may not do this.
-    #[error("permission denied: cannot {doing} {place}")]
-    Denied {
-        /// The attempt, as a verb.
-        doing: &'static str,
-        /// Path or URL.
-        place: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file system is mounted read-only.
-    #[error("cannot {doing} {place}: the file system is read-only")]
-    ReadOnly {
-        /// The attempt, as a verb.
-        doing: &'static str,
-        /// The path.
-        place: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A directory was needed where something else is.
-    #[error("cannot {doing} {place}: something on the way is not a directory")]
-    NotADirectory {
-        /// The attempt, as a verb.
-        doing: &'static str,
-        /// The path.
-        place: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// There is no storage at this place.
-    #[error("there is no directory {place}")]
-    NoStorage {
-        /// The path.
-        place: String,
-    },
-    /// The file that says how blobs are spread over directories is not understood.
-    #[error("{} does not say how blobs are spread over directories", path.display())]
-    BadShards {
-        /// The `.shards` file.
-        path: PathBuf,
-        /// What the parser met.
-        source: serde_json::Error,
-    },
-    /// This kind of storage cannot do that.
-    #[error("{location} does not support {what}")]
-    Unsupported {
-        /// What was asked for.
-        what: &'static str,
-        /// The storage.
+    /// There is no repository at this place.
+    #[error("there is no repository at {location}: blob kopia.repository is missing (make one with `repo init`)")]
+    NotARepository {
+        /// Where a repository was looked for.
         location: String,
     },
-    /// Anything else that the system or the network said.
-    #[error("cannot {doing} {place}")]
-    Io {
-        /// The attempt, as a verb.
+    /// There is a repository, or what may be the rest of one, where a new one should be made.
+    #[error("cannot make a repository at {location}: {found} is already there")]
+    AlreadyARepository {
+        /// Where it was to be made.
+        location: String,
+        /// What was found.
+        found: String,
+    },
+    /// A blob's bytes are not what the format says.
+    #[error("cannot understand blob {blob}")]
+    Blob {
+        /// The blob.
+        blob: BlobId,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// The repository's settings cannot be used by this build.
+    #[error("cannot use the settings of the repository")]
+    Settings(#[source] FormatError),
+    /// The format blob says that somebody is upgrading the repository.
+    #[error("the repository is locked by an upgrade that {owner} started; wait for it to end, or end it with Kopia")]
+    UpgradeLocked {
+        /// Who holds the lock.
+        owner: String,
+    },
+    /// This build reads such a repository, and does not write it.
+    #[error("a repository of format version {version} can be read and restored but not written; upgrade it with Kopia")]
+    ReadOnlyFormat {
+        /// The version found.
+        version: u8,
+    },
+    /// No index knows a content that something refers to.
+    #[error("content {id} is in no index")]
+    ContentMissing {
+        /// The content.
+        id: ContentId,
+    },
+    /// A content cannot be taken out of its pack.
+    #[error("cannot open content {id} at {offset}+{len} of pack {pack}")]
+    Content {
+        /// The content.
+        id: ContentId,
+        /// The pack that should hold it.
+        pack: BlobId,
+        /// Where in the pack it begins, in bytes.
+        offset: u32,
+        /// How many bytes of the pack it takes.
+        len: u32,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// A content was opened and is not what its name says.
+    #[error("content {id} of pack {pack} holds other bytes than its name promises (their hash is {found})")]
+    WrongContent {
+        /// The content.
+        id: ContentId,
+        /// The pack that holds it.
+        pack: BlobId,
+        /// The hash of the bytes that are there.
+        found: String,
+    },
+    /// An object's bytes are not what its name or its owner promised.
+    #[error("cannot read object {id}")]
+    Object {
+        /// The object.
+        id: ObjectId,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// A part of an object is longer or shorter than the list of its parts says.
+    #[error("object {id}: the part at byte {start} has {found} bytes where {wanted} were promised")]
+    PartLength {
+        /// The object.
+        id: ObjectId,
+        /// Where the part begins in the object.
+        start: u64,
+        /// What the list says.
+        wanted: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// A manifest batch or a manifest's data cannot be read.
+    #[error("cannot read manifest {id}")]
+    Manifest {
+        /// The manifest, or the content that holds a batch of them.
+        id: String,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// Something on the machine's own disks failed: a source, a target, a spill file.
+    #[error("cannot {doing} {path}")]
+    File {
+        /// What was being done: "open", "read", "write".
         doing: &'static str,
-        /// Path, URL or blob.
-        place: String,
+        /// To which file.
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
+    /// No snapshot has the name that was asked for.
+    #[error("there is no snapshot {wanted}")]
+    NoSuchSnapshot {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// The name that was asked for fits several snapshots.
+    #[error("{wanted} is the beginning of {count} snapshot IDs; give more of it")]
+    AmbiguousSnapshot {
+        /// What was asked for.
+        wanted: String,
+        /// How many begin so.
+        count: usize,
+    },
+    /// A path inside a snapshot does not exist.
+    #[error("there is no {path} in the snapshot")]
+    NoSuchEntry {
+        /// The path, from the snapshot's root.
+        path: String,
+    },
+    /// An option asks for what cannot be.
+    #[error("{option} cannot be {value:?}: {reason}")]
+    BadOption {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The work was stopped by its owner.
+    #[error("stopped before the end")]
+    Cancelled,
+    /// A stage of the pipeline failed earlier; the first cause was reported there.
+    #[error("an earlier write to this repository failed, so nothing more is written in this run")]
+    SessionFailed,
 }
 
-impl StorageError {
-    /// Whether the same call can be expected to fail again. What is not permanent is worth another try.
+impl MoverError {
+    /// Whether trying the same again is bound to fail the same way.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Io { source, .. } => !is_passing(source),
+            Self::Storage { source, .. } => source.is_permanent(),
+            Self::File { source, .. } => !matches!(source.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut),
+            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked { .. } => false,
             _ => true,
         }
     }
-
-    /// The right variant for what the system said about `place`.
-    pub(crate) fn from_io(doing: &'static str, place: impl Into<String>, source: io::Error) -> Self {
-        let place = place.into();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { place, source },
-            io::ErrorKind::PermissionDenied => Self::Denied { doing, place, source },
-            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { doing, place, source },
-            io::ErrorKind::NotADirectory => Self::NotADirectory { doing, place, source },
-            _ => Self::Io { doing, place, source },
-        }
-    }
 }
 
-/// Errors that come from load or from the way to the storage, rather than from what was asked.
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    let out_of_files = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
-        .map(rustix::io::Errno::raw_os_error)
-        .map(Some)
-        .contains(&error.raw_os_error());
-    out_of_files
-        || matches!(
-            error.kind(),
-            Kind::Interrupted
-                | Kind::WouldBlock
-                | Kind::TimedOut
-                | Kind::ConnectionRefused
-                | Kind::ConnectionReset
-                | Kind::ConnectionAborted
-                | Kind::NotConnected
-                | Kind::BrokenPipe
-                | Kind::HostUnreachable
-                | Kind::NetworkUnreachable
-                | Kind::NetworkDown
-                | Kind::StaleNetworkFileHandle
-                | Kind::ResourceBusy
-                | Kind::OutOfMemory
-        )
-}
+/// What a fallible step of the mover gives.
+pub type Result<T> = std::result::Result<T, MoverError>;

@@ -24,9 +24,12 @@ use windlass_repo_format::id::BlobId;
 pub mod filesystem;
 pub mod memory;
 
-pub use crate::error::StorageError;
+mod error;
+
+pub use error::StorageError;
 pub use filesystem::FileSystem;
 pub use memory::Memory;
+pub use windlass_repo_format::format_blob::RetentionMode;
 
 /// More bytes than this are not read as a whole: packs have some 20 MiB, and offsets in them end at 1 GiB.
 pub const WHOLE_BLOB_LEN_MAX: u64 = 2 << 30;
@@ -54,25 +57,6 @@ pub enum BlobRange {
         /// How many bytes.
         len: u64,
     },
-}
-
-/// How strictly an object lock holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RetentionMode {
-    /// Users with a special permission may end it early.
-    Governance,
-    /// Nobody may end it early.
-    Compliance,
-}
-
-impl fmt::Display for RetentionMode {
-    /// As S3 spells it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Governance => "GOVERNANCE",
-            Self::Compliance => "COMPLIANCE",
-        })
-    }
 }
 
 /// A promise of the storage to keep this version of a blob.

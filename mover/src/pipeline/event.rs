@@ -1,0 +1,142 @@
+//! The conveyor: what the stages hand to one another.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use windlass_repo_format::compression::Compression;
+use windlass_repo_format::id::ContentId;
+use windlass_repo_format::snapshot::DirEntry;
+
+use super::file_object::FileObject;
+use super::source::{Attributes, FileKind, OpenDirectory};
+use crate::error::MoverError;
+
+/// The place of an entry in the order of the walk. Every number yields exactly one [`Step`].
+pub(crate) type Sequence = u64;
+
+/// What became of one place in the walk.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub sequence: Sequence,
+    pub event: Event,
+}
+
+/// What the tree is told about an entry.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A directory begins; its children follow, then its [`Event::Leave`].
+    Enter { name: Vec<u8>, relative: Vec<u8>, attributes: Attributes, compression: Option<Compression> },
+    /// The innermost directory ends.
+    Leave,
+    /// A file or a link is stored.
+    Stored { entry: DirEntry, origin: Origin, notes: Notes },
+    /// A rule keeps the entry out.
+    Excluded { kind: FileKind, size: u64 },
+    /// The format has no place for the entry's kind, and the policy does not mind.
+    Skipped { kind: FileKind, relative: Vec<u8> },
+    /// The entry could not be read.
+    Failed(Failure),
+    /// The entry was gone before it could be looked at, or the run was stopped before it was read.
+    Absent,
+}
+
+/// An entry that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its path from the snapshot's root.
+    pub relative: Vec<u8>,
+    /// What the system said.
+    pub error: String,
+    /// The policy says to go on as if nothing had happened.
+    pub ignored: bool,
+}
+
+/// Where the bytes of a stored entry came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Read in this run.
+    Read,
+    /// An earlier snapshot: the entry is unchanged.
+    Cached,
+}
+
+/// What the format could not keep of a stored entry, and what else its owner should know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Notes {
+    pub more_links: bool,
+    pub time_clamped: bool,
+    pub name_not_utf8: bool,
+    pub extended_attributes: bool,
+    pub changed_while_read: bool,
+}
+
+/// A file, link or special file on its way to be looked at.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub sequence: Sequence,
+    pub directory: Arc<OpenDirectory>,
+    pub name: Vec<u8>,
+    /// The entries of this name in earlier snapshots, the best one first.
+    pub previous: Vec<DirEntry>,
+}
+
+/// A large file that is to be read by the engine.
+#[derive(Debug)]
+pub(crate) struct LargeFile {
+    pub file: File,
+    pub attributes: Attributes,
+    pub object: Arc<FileObject>,
+    /// Parts of this many bytes are objects of their own, joined afterwards.
+    pub part_len: Option<u64>,
+    /// The size is not to be believed and the end is where reading says (a block device).
+    pub is_device: bool,
+}
+
+/// One content's worth of a file, cut and waiting for its hash.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub plain: Vec<u8>,
+    pub object: Arc<FileObject>,
+    /// Which content of its file this is, counted from zero.
+    pub index: u32,
+}
+
+/// Chunks that travel together: one large one, or many small ones.
+pub(crate) type Batch = Vec<Chunk>;
+
+/// A sealed content on its way into a pack.
+pub(crate) struct Packable {
+    pub about: windlass_repo_format::pack::NewContent,
+    pub sealed: Vec<u8>,
+}
+
+/// How a run is stopped: by its owner, or by the first error of any stage.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    stop: AtomicBool,
+    error: Mutex<Option<MoverError>>,
+}
+
+impl Control {
+    /// Whether nothing new should be begun.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends the run with an error. The first error is the one that is told.
+    pub(crate) fn fail(&self, error: MoverError) {
+        let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.is_none() {
+            *first = Some(error);
+        }
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_error(&self) -> Option<MoverError> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The content IDs of chunks that were sealed, for those who wait for them.
+pub(crate) type SealedChunk = (Arc<FileObject>, u32, ContentId, u64);

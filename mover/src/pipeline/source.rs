@@ -1,0 +1,213 @@
+//! The gate to the source: opening and describing what lies on the machine's own file systems.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use windlass_repo_format::policy::PolicyPlace;
+use windlass_repo_format::snapshot::{DirEntry, EntryKind, GoMode};
+
+/// What a file system entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block device.
+    BlockDevice,
+    /// A character device.
+    CharacterDevice,
+    /// Something else.
+    Unknown,
+}
+
+impl FileKind {
+    /// The kind's name in results and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::BlockDevice => "block device",
+            Self::CharacterDevice => "character device",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(crate) fn of(kind: FileType) -> Self {
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            FileType::Fifo => Self::Fifo,
+            FileType::Socket => Self::Socket,
+            FileType::BlockDevice => Self::BlockDevice,
+            FileType::CharacterDevice => Self::CharacterDevice,
+            FileType::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// What the format keeps of an entry, and a little more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    pub kind: FileKind,
+    pub mode: GoMode,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+    pub mtime: Timestamp,
+    /// The time lies outside the years the format can hold, and `mtime` is the nearest one inside.
+    pub mtime_clamped: bool,
+    /// The file system the entry is on.
+    pub device: u64,
+    /// How many names the file has.
+    pub links: u64,
+}
+
+impl Attributes {
+    pub(crate) fn of(stat: &Stat) -> Self {
+        let mtime = Timestamp::new(stat.st_mtime, i32::try_from(stat.st_mtime_nsec).unwrap_or(0)).ok();
+        let in_range = mtime.filter(|mtime| *mtime >= Self::earliest());
+        let nearest = if stat.st_mtime < 0 { Self::earliest() } else { Timestamp::MAX };
+        Self {
+            kind: FileKind::of(FileType::from_raw_mode(stat.st_mode)),
+            mode: GoMode::from_unix(stat.st_mode & 0o7777),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime: in_range.unwrap_or(nearest),
+            mtime_clamped: in_range.is_none(),
+            device: stat.st_dev,
+            links: stat.st_nlink as u64,
+        }
+    }
+
+    /// The first moment of the year 0, before which the format's timestamps do not go.
+    fn earliest() -> Timestamp {
+        const YEAR_0: i64 = -62_167_219_200;
+        Timestamp::from_second(YEAR_0).unwrap_or(Timestamp::MIN)
+    }
+
+    /// The entry as it is stored, without an object yet.
+    pub(crate) fn entry(&self, name: &[u8], kind: EntryKind) -> DirEntry {
+        let size = if kind == EntryKind::Directory { 0 } else { self.size };
+        DirEntry {
+            name: name.to_vec(),
+            kind,
+            mode: self.mode,
+            size,
+            mtime: self.mtime,
+            uid: self.uid,
+            gid: self.gid,
+            object: None,
+            summary: None,
+        }
+    }
+
+    /// Kopia's rule for "unchanged": time, mode, owner and size are those of the stored entry.
+    pub(crate) fn is_unchanged(&self, kind: &EntryKind, stored: &DirEntry) -> bool {
+        stored.kind == *kind
+            && stored.mtime == self.mtime
+            && stored.mode == self.mode
+            && stored.uid == self.uid
+            && stored.gid == self.gid
+            && stored.size == self.size
+            && stored.object.is_some()
+    }
+}
+
+/// A directory of the source while its entries are being read.
+#[derive(Debug)]
+pub(crate) struct OpenDirectory {
+    fd: OwnedFd,
+    /// The whole path, for messages.
+    pub path: PathBuf,
+    /// The path from the snapshot's root, empty for the root itself.
+    pub relative: Vec<u8>,
+    pub policy: PolicyPlace,
+}
+
+impl OpenDirectory {
+    pub(crate) fn new(fd: OwnedFd, path: PathBuf, relative: Vec<u8>, policy: PolicyPlace) -> Arc<Self> {
+        Arc::new(Self { fd, path, relative, policy })
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn path_of(&self, name: &[u8]) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name))
+    }
+
+    /// A child's path from the snapshot's root.
+    pub(crate) fn relative_of(&self, name: &[u8]) -> Vec<u8> {
+        if self.relative.is_empty() { name.to_vec() } else { [&self.relative[..], b"/", name].concat() }
+    }
+
+    pub(crate) fn stat(&self, name: &[u8]) -> io::Result<Attributes> {
+        let stat = rustix::fs::statat(&self.fd, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Attributes::of(&stat))
+    }
+
+    /// Opens a child for reading. Never blocks on a fifo that took the file's place, never follows a link.
+    pub(crate) fn open_file(&self, name: &[u8]) -> io::Result<(File, Attributes)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let fd = rustix::fs::openat(&self.fd, OsStr::from_bytes(name), flags, Mode::empty())?;
+        let attributes = Attributes::of(&rustix::fs::fstat(&fd)?);
+        Ok((File::from(fd), attributes))
+    }
+
+    pub(crate) fn open_directory(&self, name: &[u8]) -> io::Result<OwnedFd> {
+        Ok(rustix::fs::openat(&self.fd, OsStr::from_bytes(name), directory_flags(), Mode::empty())?)
+    }
+
+    pub(crate) fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&self.fd, OsStr::from_bytes(name), Vec::new())?.into_bytes())
+    }
+}
+
+fn directory_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+/// What a snapshot is made of.
+pub(crate) enum Root {
+    Directory(OwnedFd, Attributes),
+    File(File, Attributes),
+}
+
+/// Opens the root of a snapshot. A link given by the user is followed, as Kopia does.
+pub(crate) fn open_root(path: &Path, block_device: bool) -> io::Result<Root> {
+    let stat = rustix::fs::stat(path)?;
+    let attributes = Attributes::of(&stat);
+    match attributes.kind {
+        FileKind::Directory if !block_device => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Ok(Root::Directory(rustix::fs::open(path, flags, Mode::empty())?, attributes))
+        }
+        FileKind::File | FileKind::BlockDevice if block_device || attributes.kind == FileKind::File => {
+            Ok(Root::File(File::open(path)?, attributes))
+        }
+        other => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("a {} cannot be the root of this kind of snapshot", other.name()),
+        )),
+    }
+}

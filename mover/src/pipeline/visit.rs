@@ -1,0 +1,171 @@
+//! The looking stage: an item comes in; it is found unchanged, read if it is small, or handed on to be read in parts.
+//!
+//! Run by many threads, because a cold disk answers many questions at once. Budget: 60,000 files of 4 KiB per second
+//! cold on 32 threads; holds one small file per thread; waits for the file system.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use windlass_repo_format::compression::Compression;
+use windlass_repo_format::snapshot::{DirEntry, EntryKind};
+use windlass_repo_format::splitter::SplitterAlgorithm;
+
+use super::event::{Event, Item, LargeFile, Notes, Origin, Step};
+use super::file_object::FileObject;
+use super::object_writer::MetadataFormat;
+use super::source::{Attributes, FileKind};
+use super::walk::{Failed, failure, metadata_compression};
+
+/// Files up to this many bytes are read by the thread that looks at them; larger ones by the engine.
+pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// What looking at an item gave.
+#[derive(Debug)]
+pub(crate) enum Visited {
+    /// The tree can be told.
+    Step(Step),
+    /// All bytes of a small file or of a link.
+    Small { object: Arc<FileObject>, bytes: Vec<u8>, splitter: SplitterAlgorithm, changed_while_read: bool },
+    /// To be read in parts.
+    Large(LargeFile, SplitterAlgorithm),
+}
+
+/// What all items of a run have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    /// The repository's splitter, for files whose policy names none.
+    pub splitter: SplitterAlgorithm,
+}
+
+impl Visit {
+    /// Looks at one item.
+    pub(crate) fn visit(&self, item: Item) -> Visited {
+        let sequence = item.sequence;
+        match self.look(item) {
+            Ok(visited) => visited,
+            Err(event) => Visited::Step(Step { sequence, event }),
+        }
+    }
+
+    fn look(&self, item: Item) -> Result<Visited, Event> {
+        let attributes = match item.directory.stat(&item.name) {
+            Ok(attributes) => attributes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
+            Err(error) => return Err(failed(&item, &error)),
+        };
+        match attributes.kind {
+            FileKind::File => self.file(item, attributes),
+            FileKind::Symlink => self.symlink(item, attributes),
+            FileKind::Directory => {
+                Err(failed(&item, &io::Error::other("it became a directory while its folder was being read")))
+            }
+            kind => {
+                let relative = item.directory.relative_of(&item.name);
+                if item.directory.policy.effective().errors.ignore_unknown_types {
+                    Err(Event::Skipped { kind, relative })
+                } else {
+                    Err(failed(&item, &io::Error::other("unknown or unsupported entry type")))
+                }
+            }
+        }
+    }
+
+    fn unchanged(&self, item: &Item, attributes: &Attributes, kind: &EntryKind) -> Option<Event> {
+        let stored = item.previous.iter().find(|stored| attributes.is_unchanged(kind, stored))?;
+        let object = stored.object;
+        let entry = DirEntry { object, ..attributes.entry(&item.name, kind.clone()) };
+        Some(Event::Stored { entry, origin: Origin::Cached, notes: notes(item, attributes) })
+    }
+
+    fn file(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
+        let policy = item.directory.policy.effective().clone();
+        if policy.files.max_file_size.is_some_and(|limit| attributes.size > limit) {
+            return Err(Event::Excluded { kind: FileKind::File, size: attributes.size });
+        }
+        if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::File) {
+            return Err(event);
+        }
+        let (mut file, attributes) = match item.directory.open_file(&item.name) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
+            Err(error) => return Err(failed(&item, &error)),
+        };
+        if attributes.kind != FileKind::File {
+            return Err(failed(&item, &io::Error::other("it was replaced by something else while being opened")));
+        }
+        let name = String::from_utf8_lossy(&item.name);
+        let compression = policy.compression.compressor_for(&name, attributes.size);
+        let compression = compression.and_then(|name| Compression::from_name(name).ok());
+        let splitter = self.splitter_for(&policy);
+        let object = self.object(&item, &attributes, EntryKind::File, compression);
+        if attributes.size <= SMALL_FILE_BYTES_MAX {
+            let mut bytes = Vec::with_capacity(attributes.size as usize + 1);
+            // One byte more than a small file may have tells that it has grown, and is then read as a large one.
+            let read = (&mut file).take(SMALL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+            read.map_err(|error| failed(&item, &error))?;
+            if bytes.len() as u64 <= SMALL_FILE_BYTES_MAX {
+                let changed_while_read = has_changed(&file, &attributes);
+                return Ok(Visited::Small { object, bytes, splitter, changed_while_read });
+            }
+        }
+        let part_len = u64::try_from(policy.upload.parallel_upload_above_size).ok().filter(|len| *len > 0);
+        Ok(Visited::Large(LargeFile { file, attributes, object, part_len, is_device: false }, splitter))
+    }
+
+    fn symlink(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
+        if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::Symlink) {
+            return Err(event);
+        }
+        let target = item.directory.read_link(&item.name).map_err(|error| failed(&item, &error))?;
+        let object = self.object(&item, &attributes, EntryKind::Symlink, None);
+        Ok(Visited::Small { object, bytes: target, splitter: self.splitter, changed_while_read: false })
+    }
+
+    /// The splitter for files under this policy. Kopia refuses unknown names where they are set, so what is unknown
+    /// here is a name of a later version: the repository's own splitter serves.
+    pub(crate) fn splitter_for(&self, policy: &windlass_repo_format::policy::EffectivePolicy) -> SplitterAlgorithm {
+        let named = policy.splitter.as_deref().filter(|name| !name.is_empty());
+        named.and_then(|name| SplitterAlgorithm::from_name(name).ok()).unwrap_or(self.splitter)
+    }
+
+    fn object(
+        &self,
+        item: &Item,
+        attributes: &Attributes,
+        kind: EntryKind,
+        compression: Option<Compression>,
+    ) -> Arc<FileObject> {
+        let format = MetadataFormat {
+            splitter: self.splitter,
+            compression: metadata_compression(item.directory.policy.effective()),
+        };
+        Arc::new(FileObject::new(
+            item.sequence,
+            attributes.entry(&item.name, kind),
+            notes(item, attributes),
+            item.directory.relative_of(&item.name),
+            compression,
+            format,
+        ))
+    }
+}
+
+fn failed(item: &Item, error: &io::Error) -> Event {
+    failure(&item.directory, item.directory.relative_of(&item.name), error, Failed::File)
+}
+
+/// Whether a file is no longer what it was when its reading began.
+pub(crate) fn has_changed(file: &File, before: &Attributes) -> bool {
+    let now = rustix::fs::fstat(file).map(|stat| Attributes::of(&stat));
+    now.is_ok_and(|now| now.size != before.size || now.mtime != before.mtime)
+}
+
+fn notes(item: &Item, attributes: &Attributes) -> Notes {
+    Notes {
+        more_links: attributes.kind == FileKind::File && attributes.links > 1,
+        time_clamped: attributes.mtime_clamped,
+        name_not_utf8: std::str::from_utf8(&item.name).is_err(),
+        ..Notes::default()
+    }
+}

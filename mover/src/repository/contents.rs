@@ -1,0 +1,110 @@
+//! The reading room for contents: an ID in, its plain bytes out.
+
+use bytes::Bytes;
+use windlass_repo_format::compression::{self, Compression};
+use windlass_repo_format::id::ContentId;
+use windlass_repo_format::index::IndexEntry;
+
+use super::Repository;
+use crate::error::{MoverError, Result};
+use crate::storage::{BlobRange, StorageError};
+
+/// A content that was read, opened and hashed again.
+#[derive(Debug)]
+pub struct VerifiedContent {
+    /// How many bytes its owner sees.
+    pub original_len: u64,
+    /// How many bytes it takes in its pack.
+    pub packed_len: u64,
+}
+
+impl Repository {
+    /// The index entry of a content, deleted ones included: they stay readable until maintenance drops them.
+    pub fn locate(&self, id: &ContentId) -> Result<IndexEntry> {
+        self.find(id)?.ok_or(MoverError::ContentMissing { id: *id })
+    }
+
+    /// The plain bytes of a content.
+    ///
+    /// A pack that vanished since the indexes were read (maintenance moved its contents) is looked for once more in
+    /// fresh indexes.
+    pub async fn read_content(&self, id: &ContentId) -> Result<Vec<u8>> {
+        let entry = match self.locate(id) {
+            Ok(entry) => entry,
+            Err(MoverError::ContentMissing { .. }) => {
+                self.refresh().await?;
+                self.locate(id)?
+            }
+            Err(other) => return Err(other),
+        };
+        match self.read_entry(&entry).await {
+            Err(MoverError::Storage { source: StorageError::NotFound { .. }, .. }) => {
+                self.refresh().await?;
+                let entry = self.locate(id)?;
+                self.read_entry(&entry).await
+            }
+            other => other,
+        }
+    }
+
+    /// Reads a content, opens it, and compares its hash with its name: what Kopia's own verification leaves out.
+    pub async fn verify_content(&self, entry: &IndexEntry) -> Result<VerifiedContent> {
+        let plain = self.read_entry(entry).await?;
+        self.check_hash(entry, &plain)?;
+        Ok(VerifiedContent { original_len: plain.len() as u64, packed_len: u64::from(entry.packed_len.bytes()) })
+    }
+
+    /// Compares the hash of a content's plain bytes with its name.
+    pub(crate) fn check_hash(&self, entry: &IndexEntry, plain: &[u8]) -> Result<()> {
+        let found = self.inner.sealer.hash(plain);
+        if found != entry.id.hash() {
+            return Err(MoverError::WrongContent { id: entry.id, pack: entry.pack.clone(), found: found.to_string() });
+        }
+        Ok(())
+    }
+
+    async fn read_entry(&self, entry: &IndexEntry) -> Result<Vec<u8>> {
+        let sealed = self.read_sealed(entry).await?;
+        self.open_sealed(entry, &sealed)
+    }
+
+    async fn read_sealed(&self, entry: &IndexEntry) -> Result<Bytes> {
+        let range =
+            BlobRange::Part { offset: u64::from(entry.offset.bytes()), len: u64::from(entry.packed_len.bytes()) };
+        let read = self.inner.storage.read(&entry.pack, range).await;
+        read.map_err(|source| {
+            let doing = format!(
+                "cannot read content {} at {}+{} of blob {}",
+                entry.id,
+                entry.offset.bytes(),
+                entry.packed_len.bytes(),
+                entry.pack
+            );
+            self.storage_failed(doing, source)
+        })
+    }
+
+    /// Opens the bytes of a content as they lie in its pack.
+    pub(crate) fn open_sealed(&self, entry: &IndexEntry, sealed: &[u8]) -> Result<Vec<u8>> {
+        self.open_bytes(entry, sealed).map_err(|source| MoverError::Content {
+            id: entry.id,
+            pack: entry.pack.clone(),
+            offset: entry.offset.bytes(),
+            len: entry.packed_len.bytes(),
+            source,
+        })
+    }
+
+    fn open_bytes(
+        &self,
+        entry: &IndexEntry,
+        sealed: &[u8],
+    ) -> std::result::Result<Vec<u8>, windlass_repo_format::FormatError> {
+        let opened = self.inner.sealer.open(entry.id.hash().iv(), sealed)?;
+        if entry.compression == 0 {
+            return Ok(opened);
+        }
+        let compression = Compression::from_header_id(entry.compression)?;
+        compression::decompress(compression, &opened, entry.original_len.as_usize())
+    }
+}

@@ -1,0 +1,379 @@
+//! The card catalogue: the repository's indexes as sorted runs, read once and looked up by many threads.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use tracing::{debug, warn};
+use windlass_repo_format::epoch::{EpochState, IndexBlobName};
+use windlass_repo_format::id::{BlobId, ContentId, ContentPrefix};
+use windlass_repo_format::index::legacy::{self, CompactionLog};
+use windlass_repo_format::index::{Index, IndexEntry, StreamingEncoder, merge_runs};
+
+use super::Repository;
+use crate::error::{MoverError, Result};
+use crate::mapped::MappedFile;
+use crate::storage::StorageError;
+
+/// Index payloads up to this many bytes stay in memory; larger ones are kept in an unlinked file and mapped.
+const RUN_BYTES_IN_MEMORY_MAX: usize = 1 << 20;
+/// A look-up asks every run, so more runs than this are merged into one.
+const RUNS_MAX: usize = 8;
+/// Index blobs read at the same time.
+const READS_AT_ONCE: usize = 8;
+/// How often a listing is repeated when a blob vanishes between listing and reading.
+const ATTEMPTS: u32 = 10;
+/// Space for the header of an index that is written as a stream.
+const HEADER_LEN: usize = 17;
+
+/// The bytes of one sorted run.
+#[derive(Debug)]
+pub(crate) enum RunBytes {
+    Memory(Vec<u8>),
+    Mapped(MappedFile),
+}
+
+impl AsRef<[u8]> for RunBytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Memory(bytes) => bytes,
+            Self::Mapped(file) => file.as_ref(),
+        }
+    }
+}
+
+impl RunBytes {
+    fn keep(payload: Vec<u8>) -> Result<Self> {
+        if payload.len() <= RUN_BYTES_IN_MEMORY_MAX {
+            return Ok(Self::Memory(payload));
+        }
+        let spill = || -> io::Result<MappedFile> {
+            let mut file = tempfile::tempfile()?;
+            file.write_all(&payload)?;
+            MappedFile::map(file)
+        };
+        spill().map(Self::Mapped).map_err(spill_error)
+    }
+}
+
+fn spill_error(source: io::Error) -> MoverError {
+    MoverError::File { doing: "keep an index in a temporary file in", path: std::env::temp_dir(), source }
+}
+
+type Run = Arc<Index<RunBytes>>;
+
+/// What the indexes said when they were last read, and what this program has added since.
+#[derive(Debug)]
+pub(crate) struct IndexView {
+    runs: Vec<Run>,
+    /// The index blobs whose entries are in `runs`.
+    covered: BTreeSet<BlobId>,
+    watermark: Option<i64>,
+    epochs: Option<EpochState>,
+    loaded: Timestamp,
+}
+
+/// The indexes in figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexSummary {
+    /// Index blobs in use.
+    pub blobs: usize,
+    /// Entries in them, the same content counted once for each index that names it.
+    pub entries: u64,
+    /// The epoch that writers add to; `None` where the repository has no epochs (format version 1).
+    pub write_epoch: Option<u64>,
+    /// Deleted contents up to this moment, in Unix seconds, are gone.
+    pub deletion_watermark: Option<i64>,
+}
+
+impl IndexView {
+    pub(crate) fn empty(now: Timestamp) -> Self {
+        Self { runs: Vec::new(), covered: BTreeSet::new(), watermark: None, epochs: None, loaded: now }
+    }
+
+    fn find(&self, id: &ContentId) -> std::result::Result<Option<IndexEntry>, windlass_repo_format::FormatError> {
+        let mut winner: Option<IndexEntry> = None;
+        for run in &self.runs {
+            if let Some(entry) = run.get(id)?
+                && winner.as_ref().is_none_or(|winner| entry.supersedes(winner))
+            {
+                winner = Some(entry);
+            }
+        }
+        Ok(winner.filter(|winner| !winner.is_dead(self.watermark)))
+    }
+
+    fn with_run(&self, blobs: Vec<BlobId>, run: Run) -> Self {
+        let mut runs = self.runs.clone();
+        runs.push(run);
+        let covered = self.covered.iter().cloned().chain(blobs).collect();
+        Self { runs, covered, watermark: self.watermark, epochs: self.epochs.clone(), loaded: self.loaded }
+    }
+}
+
+impl Repository {
+    pub(crate) fn view(&self) -> Arc<IndexView> {
+        self.inner.index.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn set_view(&self, view: IndexView) {
+        *self.inner.index.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// The winning index entry of a content, deleted ones included.
+    pub(crate) fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
+        self.view().find(id).map_err(MoverError::Settings)
+    }
+
+    /// The live entries of all contents with this prefix, in the order of their IDs. For prefixes with few contents.
+    pub(crate) fn live_contents(&self, prefix: Option<ContentPrefix>) -> Result<Vec<IndexEntry>> {
+        let mut live = Vec::new();
+        self.each_content(prefix.map_or(0, ContentPrefix::letter)..=prefix.map_or(0, ContentPrefix::letter), |entry| {
+            live.push(entry);
+            Ok(())
+        })?;
+        Ok(live)
+    }
+
+    /// Shows every live content, in the order of their IDs, without holding them.
+    pub fn each_live_content(&self, each: impl FnMut(IndexEntry) -> Result<()>) -> Result<()> {
+        self.each_content(0..=u8::MAX, each)
+    }
+
+    fn each_content(
+        &self,
+        letters: std::ops::RangeInclusive<u8>,
+        mut each: impl FnMut(IndexEntry) -> Result<()>,
+    ) -> Result<()> {
+        let view = self.view();
+        let ranges: Result<Vec<_>> = view.runs.iter().map(|run| entries_between(run, &letters)).collect();
+        for entry in merge_runs(ranges?, view.watermark) {
+            let entry = entry.map_err(MoverError::Settings)?;
+            if !entry.deleted {
+                each(entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The indexes in figures.
+    pub fn index_summary(&self) -> IndexSummary {
+        let view = self.view();
+        IndexSummary {
+            blobs: view.covered.len(),
+            entries: view.runs.iter().map(|run| run.len() as u64).sum(),
+            write_epoch: view.epochs.as_ref().map(EpochState::write_epoch),
+            deletion_watermark: view.watermark,
+        }
+    }
+
+    /// Whether the indexes should be read again before more is deduplicated against them: three quarters of the time
+    /// that Kopia trusts a listing have passed.
+    pub(crate) fn index_is_ageing(&self) -> bool {
+        let trusted = self.format().epoch.refresh_frequency;
+        self.now().duration_since(self.view().loaded) >= trusted / 4 * 3
+    }
+
+    /// Reads the indexes that others have written since.
+    pub async fn refresh(&self) -> Result<()> {
+        let mut pause = std::time::Duration::from_millis(100);
+        for attempt in 1.. {
+            match self.load_view().await {
+                Err(MoverError::Storage { source: StorageError::NotFound { .. }, .. }) if attempt < ATTEMPTS => {
+                    debug!(attempt, "an index blob vanished while the indexes were read");
+                    if tokio::runtime::Handle::try_current().is_ok() {
+                        tokio::time::sleep(pause).await;
+                    }
+                    pause *= 2;
+                }
+                Ok(view) => {
+                    self.set_view(view);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn load_view(&self) -> Result<IndexView> {
+        let now = self.now();
+        let old = self.view();
+        let (epochs, active) = if self.format().epoch.enabled {
+            let state = self.list_epochs("x").await?;
+            let active = state.active_index_blobs();
+            (Some(state), active)
+        } else {
+            (None, self.legacy_index_blobs().await?)
+        };
+        let active: BTreeSet<BlobId> = active.into_iter().collect();
+        let watermark = epochs.as_ref().and_then(EpochState::deletion_watermark);
+        let keep = old.covered.is_subset(&active);
+        let mut runs = if keep { old.runs.clone() } else { Vec::new() };
+        let wanted: Vec<BlobId> =
+            active.iter().filter(|blob| !keep || !old.covered.contains(blob)).cloned().collect();
+        let new: Vec<Run> = stream::iter(wanted)
+            .map(|blob| async move {
+                let payload = self.open_blob(&blob).await?;
+                let run = Index::open(RunBytes::keep(payload)?);
+                run.map(Arc::new).map_err(|source| MoverError::Blob { blob, source })
+            })
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        runs.extend(new.into_iter().filter(|run| !run.is_empty()));
+        let runs = if runs.len() > RUNS_MAX { merge_small_runs(runs)? } else { runs };
+        Ok(IndexView { runs, covered: active, watermark, epochs, loaded: now })
+    }
+
+    async fn list_epochs(&self, prefix: &str) -> Result<EpochState> {
+        let mut blobs = Vec::new();
+        let mut listed = self.inner.storage.list(prefix);
+        while let Some(blob) = listed.next().await {
+            let blob = blob.map_err(|source| self.storage_failed(format!("cannot list blobs {prefix}*"), source))?;
+            blobs.push((blob.id, blob.len, blob.modified));
+        }
+        Ok(EpochState::from_blobs(blobs))
+    }
+
+    /// The epoch that writers add to at this moment, by the storage and not by what was read before.
+    pub(crate) async fn read_write_epoch(&self) -> Result<u64> {
+        Ok(self.list_epochs("xe").await?.write_epoch())
+    }
+
+    async fn legacy_index_blobs(&self) -> Result<Vec<BlobId>> {
+        let indexes = self.list_names(legacy::INDEX_PREFIX).await?;
+        let mut logs = Vec::new();
+        for blob in self.list_names(legacy::COMPACTION_LOG_PREFIX).await? {
+            let text = self.open_blob(&blob).await?;
+            logs.push(CompactionLog::parse(&text).map_err(|source| MoverError::Blob { blob, source })?);
+        }
+        Ok(legacy::active_index_blobs(indexes, &logs))
+    }
+
+    pub(crate) async fn list_names(&self, prefix: &str) -> Result<Vec<BlobId>> {
+        let listed = self.inner.storage.list(prefix).map_ok(|blob| blob.id).try_collect().await;
+        listed.map_err(|source| self.storage_failed(format!("cannot list blobs {prefix}*"), source))
+    }
+
+    /// Adds an index that this program has written, so that it finds its own contents without reading it back.
+    pub(crate) fn add_own_run(&self, blobs: Vec<BlobId>, payload: Vec<u8>) -> Result<()> {
+        let run = Index::open(RunBytes::keep(payload)?).map_err(MoverError::Settings)?;
+        let mut view = self.view().with_run(blobs, Arc::new(run));
+        if view.runs.len() > RUNS_MAX {
+            view.runs = merge_small_runs(view.runs)?;
+        }
+        self.set_view(view);
+        Ok(())
+    }
+
+    /// Every blob that belongs to no epoch this build understands; for `verify`.
+    pub async fn unknown_index_blobs(&self) -> Result<Vec<BlobId>> {
+        let names = self.list_names("x").await?;
+        let unknown: Vec<_> = names.into_iter().filter(|blob| IndexBlobName::parse(blob.as_str()).is_none()).collect();
+        for blob in &unknown {
+            warn!(%blob, "not the name of an index blob");
+        }
+        Ok(unknown)
+    }
+
+    /// How long ago the indexes were read.
+    pub fn index_age(&self) -> SignedDuration {
+        self.now().duration_since(self.view().loaded)
+    }
+}
+
+/// The entries of one run whose keys begin with one of `letters`.
+fn entries_between<'a>(
+    run: &'a Run,
+    letters: &std::ops::RangeInclusive<u8>,
+) -> Result<impl Iterator<Item = std::result::Result<IndexEntry, windlass_repo_format::FormatError>> + use<'a>> {
+    let first = lower_bound(run, |letter| letter < *letters.start())?;
+    let end = lower_bound(run, |letter| letter <= *letters.end())?;
+    Ok((first..end).map(|place| run.entry(place)))
+}
+
+fn lower_bound(run: &Run, is_before: impl Fn(u8) -> bool) -> Result<usize> {
+    let (mut low, mut high) = (0, run.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let entry = run.entry(middle).map_err(MoverError::Settings)?;
+        if is_before(entry.id.as_key()[0]) { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
+}
+
+/// Merges all but the largest runs into one, so that look-ups stay quick. Deleted entries are kept: they hide older
+/// ones in other runs. Runs of other key lengths than the rest are left as they are.
+fn merge_small_runs(mut runs: Vec<Run>) -> Result<Vec<Run>> {
+    let Some(key_len) = runs.iter().max_by_key(|run| run.len()).map(|run| run.key_len()) else { return Ok(runs) };
+    runs.sort_by_key(|run| std::cmp::Reverse((run.key_len() == key_len, run.len())));
+    let same = runs.iter().take_while(|run| run.key_len() == key_len).count();
+    let kept = largest_worth_keeping(&runs[..same]);
+    let merged = merge_into_one(&runs[kept..same], key_len)?;
+    runs.splice(kept..same, [merged]);
+    Ok(runs)
+}
+
+/// How many of the runs, largest first, dwarf everything after them and so are not copied.
+fn largest_worth_keeping(runs: &[Run]) -> usize {
+    let mut rest: usize = runs.iter().map(|run| run.len()).sum();
+    let mut kept = 0;
+    for run in runs.iter().take(RUNS_MAX / 2) {
+        rest -= run.len();
+        if run.len() < rest {
+            break;
+        }
+        kept += 1;
+    }
+    kept
+}
+
+fn merge_into_one(runs: &[Run], key_len: usize) -> Result<Run> {
+    let mut encoder = StreamingEncoder::new(key_len);
+    let mut sink = Spill::default();
+    let mut bytes = vec![0; HEADER_LEN];
+    for entry in merge_runs(runs.iter().map(|run| (0..run.len()).map(|place| run.entry(place))), None) {
+        encoder.push(&entry.map_err(MoverError::Settings)?, &mut bytes).map_err(MoverError::Settings)?;
+        if bytes.len() >= RUN_BYTES_IN_MEMORY_MAX {
+            sink.write(&mut bytes)?;
+        }
+    }
+    let header = encoder.finish(&mut bytes);
+    let payload = sink.finish(bytes, &header)?;
+    Index::open(payload).map(Arc::new).map_err(MoverError::Settings)
+}
+
+/// Takes a run as it is made: memory for a small one, a file for a large one.
+#[derive(Default)]
+struct Spill {
+    file: Option<std::fs::File>,
+}
+
+impl Spill {
+    fn write(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        if self.file.is_none() {
+            self.file = Some(tempfile::tempfile().map_err(spill_error)?);
+        }
+        self.file.as_mut().expect("made above").write_all(bytes).map_err(spill_error)?;
+        bytes.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, mut bytes: Vec<u8>, header: &[u8; HEADER_LEN]) -> Result<RunBytes> {
+        if self.file.is_none() {
+            bytes[..HEADER_LEN].copy_from_slice(header);
+            return Ok(RunBytes::Memory(bytes));
+        }
+        self.write(&mut bytes)?;
+        let file = self.file.expect("written to above");
+        let finish = || -> io::Result<MappedFile> {
+            use std::os::unix::fs::FileExt;
+            file.write_all_at(header, 0)?;
+            MappedFile::map(file)
+        };
+        finish().map(RunBytes::Mapped).map_err(spill_error)
+    }
+}

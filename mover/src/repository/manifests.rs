@@ -1,0 +1,88 @@
+//! The filing room: manifests are collected from their batches, found by label, and typed data put into them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use windlass_repo_format::FormatError;
+use windlass_repo_format::id::ContentPrefix;
+use windlass_repo_format::json;
+use windlass_repo_format::manifest::{ManifestEntry, ManifestSet, decode_batch};
+
+use super::Repository;
+use crate::error::{MoverError, Result};
+
+/// No batch of manifests inflates beyond this.
+const BATCH_LEN_MAX: usize = 1 << 30;
+/// How often manifests are looked for in fresh indexes when a batch vanished (another client compacted them).
+const ATTEMPTS: usize = 5;
+
+/// All live manifests of a repository at one moment.
+#[derive(Debug)]
+pub struct Manifests {
+    set: ManifestSet,
+}
+
+impl Manifests {
+    /// The manifests that bear all these labels, oldest change first.
+    pub fn find(&self, labels: &[(&str, &str)]) -> Vec<&ManifestEntry> {
+        self.set.find(labels)
+    }
+
+    /// Every manifest with its labels.
+    pub fn all(&self) -> Vec<&ManifestEntry> {
+        self.set.find(&[])
+    }
+}
+
+impl Repository {
+    /// Reads all manifests.
+    ///
+    /// # Errors
+    /// One unreadable batch is an error: what it may have deleted or replaced cannot be known.
+    pub async fn manifests(&self) -> Result<Manifests> {
+        let mut attempt = 1;
+        loop {
+            match self.load_manifests().await {
+                Err(MoverError::ContentMissing { .. }) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    self.refresh().await?;
+                }
+                loaded => return loaded,
+            }
+        }
+    }
+
+    async fn load_manifests(&self) -> Result<Manifests> {
+        let mut set = ManifestSet::new();
+        for entry in self.live_contents(Some(ContentPrefix::MANIFEST))? {
+            let id = entry.id;
+            let batch = self.read_content(&id).await?;
+            let entries = decode_batch(&batch, BATCH_LEN_MAX)
+                .map_err(|source| MoverError::Manifest { id: id.to_string(), source })?;
+            entries.into_iter().for_each(|entry| set.add(entry));
+        }
+        Ok(Manifests { set })
+    }
+
+    /// A manifest's data as the bytes that Kopia would write.
+    pub(crate) fn manifest_data<T: Serialize>(&self, what: &'static str, data: &T) -> Result<Box<RawValue>> {
+        let bytes = json::to_vec(data).map_err(MoverError::Settings)?;
+        serde_json::from_slice(&bytes).map_err(|source| MoverError::Settings(FormatError::Json { what, source }))
+    }
+}
+
+/// A manifest's data as a type.
+pub(crate) fn parse_data<T: DeserializeOwned>(entry: &ManifestEntry, what: &'static str) -> Result<T> {
+    let text = entry.data.as_ref().map_or("null", |data| data.get());
+    serde_json::from_str(text).map_err(|source| MoverError::Manifest {
+        id: entry.id.to_string(),
+        source: FormatError::Json { what, source },
+    })
+}
+
+/// Labels as the map that a manifest keeps.
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}

@@ -1,0 +1,274 @@
+//! The front door: a repository is made here, and opened here.
+
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+use windlass_repo_format::encryption::EncryptionAlgorithm;
+use windlass_repo_format::format_blob::{BlobConfig, FormatBlob, FormatKey, KeyDerivation, RepositoryFormat};
+use windlass_repo_format::hashing::HashAlgorithm;
+use windlass_repo_format::id::BlobId;
+use windlass_repo_format::maintenance::MaintenanceParams;
+use windlass_repo_format::policy::{PolicyTarget, default_global_policy};
+use windlass_repo_format::sealing::Sealer;
+use windlass_repo_format::splitter::SplitterAlgorithm;
+use zeroize::Zeroizing;
+
+use super::{Identity, IndexView, Inner, Repository};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{MoverError, Result};
+use crate::random::{RandomSource, SystemRandom};
+use crate::storage::{BlobRange, PutOptions, Storage, StorageError};
+
+const FORMAT_BLOB: &str = "kopia.repository";
+const CONFIG_BLOB: &str = "kopia.blobcfg";
+/// Kopia's readers look at this only to show it.
+const TOOL: &str = "https://github.com/kopia/kopia";
+
+/// What opens a repository.
+#[derive(Clone, Debug)]
+pub enum Unlock {
+    /// The password; the key is derived from it, which takes 0.2 s and 64 MiB.
+    Password(Zeroizing<String>),
+    /// The key that was derived before.
+    Key(FormatKey),
+}
+
+/// Everything from outside that a repository works with.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// Who works with the repository.
+    pub identity: Identity,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where nonces, names and padding come from.
+    pub random: Arc<dyn RandomSource>,
+}
+
+impl OpenOptions {
+    /// The system's clock and randomness.
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+    }
+}
+
+/// What a new repository is to be like. Everything else is as Kopia chooses it.
+#[derive(Clone, Debug)]
+pub struct CreateOptions {
+    /// How contents are named.
+    pub hash: HashAlgorithm,
+    /// How contents are sealed.
+    pub encryption: EncryptionAlgorithm,
+    /// How files are cut into contents.
+    pub splitter: SplitterAlgorithm,
+    /// 2 or 3.
+    pub version: u8,
+    /// Percentage of Reed-Solomon parity, 0 for none.
+    pub ecc_overhead_percent: u8,
+    /// How the key is derived from the password.
+    pub key_derivation: KeyDerivation,
+}
+
+impl Default for CreateOptions {
+    /// What a repository made by hand gets: the fastest hash, and Kopia's defaults for the rest.
+    fn default() -> Self {
+        Self {
+            hash: HashAlgorithm::Blake3_256_128,
+            encryption: EncryptionAlgorithm::Aes256GcmHmacSha256,
+            splitter: SplitterAlgorithm::default(),
+            version: 3,
+            ecc_overhead_percent: 0,
+            key_derivation: KeyDerivation::Scrypt65536_8_1,
+        }
+    }
+}
+
+impl Repository {
+    /// Opens the repository in a storage: reads its settings and its indexes.
+    ///
+    /// # Errors
+    /// When there is none, the password is wrong, or this build lacks a feature that the repository requires.
+    pub async fn open(storage: Arc<dyn Storage>, unlock: Unlock, options: OpenOptions) -> Result<Self> {
+        let format_bytes = match storage.read(&FORMAT_BLOB.into(), BlobRange::Whole).await {
+            Ok(bytes) => bytes,
+            Err(StorageError::NotFound { .. }) => {
+                return Err(MoverError::NotARepository { location: storage.location() });
+            }
+            Err(source) => return Err(failed(&*storage, "cannot read blob kopia.repository", source)),
+        };
+        let bad_format = |source| MoverError::Blob { blob: FORMAT_BLOB.into(), source };
+        let format_blob = FormatBlob::parse(&format_bytes).map_err(bad_format)?;
+        let key = match unlock {
+            Unlock::Key(key) => key,
+            Unlock::Password(password) => derive(&format_blob, &password),
+        };
+        let format = RepositoryFormat::unseal(&format_blob, &key).map_err(bad_format)?;
+        if let Some(lock) = &format.upgrade_lock {
+            return Err(MoverError::UpgradeLocked { owner: lock.owner_id().to_owned() });
+        }
+        let blob_config = match storage.read(&CONFIG_BLOB.into(), BlobRange::Whole).await {
+            Ok(bytes) => BlobConfig::unseal(&bytes, &format_blob.unique_id, &key)
+                .map_err(|source| MoverError::Blob { blob: CONFIG_BLOB.into(), source })?,
+            Err(StorageError::NotFound { .. }) => BlobConfig::default(),
+            Err(source) => return Err(failed(&*storage, "cannot read blob kopia.blobcfg", source)),
+        };
+        let repository = Self::assemble(storage, options, format_blob, format, blob_config, key)?;
+        repository.refresh().await?;
+        Ok(repository)
+    }
+
+    fn assemble(
+        storage: Arc<dyn Storage>,
+        options: OpenOptions,
+        format_blob: FormatBlob,
+        format: RepositoryFormat,
+        blob_config: BlobConfig,
+        key: FormatKey,
+    ) -> Result<Self> {
+        let sealer = Sealer::new(&format).map_err(MoverError::Settings)?;
+        let splitter = SplitterAlgorithm::from_name(&format.splitter).map_err(MoverError::Settings)?;
+        let index = RwLock::new(Arc::new(IndexView::empty(options.clock.now())));
+        let OpenOptions { identity, clock, random } = options;
+        let inner =
+            Inner { storage, clock, random, identity, format_blob, format, blob_config, key, sealer, splitter, index };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes a repository in an empty storage and opens it.
+    ///
+    /// # Errors
+    /// When a repository, or what may be the rest of one, is already there.
+    pub async fn create(
+        storage: Arc<dyn Storage>,
+        password: &str,
+        create: &CreateOptions,
+        options: OpenOptions,
+    ) -> Result<Self> {
+        refuse_to_overwrite(&*storage).await?;
+        if !matches!(create.version, 2 | 3) {
+            return Err(MoverError::BadOption {
+                option: "format version",
+                value: create.version.to_string(),
+                reason: "new repositories have version 2 or 3",
+            });
+        }
+        let random = |len: usize| {
+            let mut bytes = vec![0; len];
+            options.random.fill(&mut bytes);
+            bytes
+        };
+        let mut format = RepositoryFormat::new_default(random(32), random(32));
+        format.hash = create.hash;
+        format.encryption = create.encryption;
+        format.splitter = create.splitter.name().to_owned();
+        format.version = create.version.try_into().map_err(MoverError::Settings)?;
+        format.ecc_overhead_percent = create.ecc_overhead_percent;
+        format.validate().map_err(MoverError::Settings)?;
+        let unique_id = random(32);
+        let key = create.key_derivation.derive(password, &unique_id);
+        let blob_config = BlobConfig::default();
+        let format_blob = FormatBlob {
+            tool: TOOL.to_owned(),
+            build_version: concat!("windlass-", env!("CARGO_PKG_VERSION")).to_owned(),
+            build_info: String::new(),
+            sealed_format: format.seal(&unique_id, &key, &nonce(&*options.random)),
+            unique_id,
+            key_derivation: create.key_derivation,
+        };
+        let repository = Self::assemble(storage, options, format_blob, format, blob_config, key)?;
+        repository.write_settings(true).await?;
+        repository.refresh().await?;
+        repository.write_first_manifests().await?;
+        Ok(repository)
+    }
+
+    /// Writes the two blobs that hold the settings, in the order that Kopia keeps: what explains a half-made
+    /// repository comes first.
+    async fn write_settings(&self, only_if_absent: bool) -> Result<()> {
+        let inner = &self.inner;
+        let nonce = nonce(&*inner.random);
+        let config = inner.blob_config.seal(&inner.format_blob.unique_id, &inner.key, &nonce);
+        for (blob, bytes) in [(CONFIG_BLOB, config), (FORMAT_BLOB, inner.format_blob.encode())] {
+            let blob = BlobId::from(blob);
+            let options = PutOptions { only_if_absent, ..PutOptions::default() };
+            let put = inner.storage.put(&blob, Bytes::from(bytes), &options).await;
+            match put {
+                Ok(_) => {}
+                Err(StorageError::AlreadyExists { .. }) => {
+                    let location = inner.storage.location();
+                    return Err(MoverError::AlreadyARepository { location, found: format!("blob {blob}") });
+                }
+                Err(source) => return Err(self.storage_error("write", &blob, source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What Kopia also writes into a new repository: who maintains it, and the policy for everything.
+    async fn write_first_manifests(&self) -> Result<()> {
+        let session = self.write_session()?;
+        let maintenance = MaintenanceParams::default_for(self.identity().to_string());
+        let labels = [("type".to_owned(), "maintenance".to_owned())].into();
+        session.put_manifest(labels, self.manifest_data("maintenance", &maintenance)?);
+        let policy = self.manifest_data("policy", &default_global_policy())?;
+        session.put_manifest(PolicyTarget::Global.labels(), policy);
+        session.flush().await
+    }
+
+    /// Gives the repository a new password. The key that seals contents stays, so no content is touched.
+    ///
+    /// # Errors
+    /// When the repository was made so that its password cannot change.
+    pub async fn change_password(&self, new_password: &str) -> Result<FormatKey> {
+        let inner = &self.inner;
+        inner.format.check_password_can_change().map_err(MoverError::Settings)?;
+        let unique_id = &inner.format_blob.unique_id;
+        let key = inner.format_blob.key_derivation.derive(new_password, unique_id);
+        let format_blob = FormatBlob {
+            sealed_format: inner.format.seal(unique_id, &key, &nonce(&*inner.random)),
+            ..inner.format_blob.clone()
+        };
+        let options = OpenOptions {
+            identity: inner.identity.clone(),
+            clock: inner.clock.clone(),
+            random: inner.random.clone(),
+        };
+        let renewed = Self::assemble(
+            inner.storage.clone(),
+            options,
+            format_blob,
+            inner.format.clone(),
+            inner.blob_config.clone(),
+            key.clone(),
+        )?;
+        renewed.write_settings(false).await?;
+        Ok(key)
+    }
+}
+
+fn derive(blob: &FormatBlob, password: &str) -> FormatKey {
+    blob.key_derivation.derive(password, &blob.unique_id)
+}
+
+fn nonce(random: &dyn RandomSource) -> [u8; windlass_repo_format::encryption::NONCE_LEN] {
+    let mut nonce = [0; windlass_repo_format::encryption::NONCE_LEN];
+    random.fill(&mut nonce);
+    nonce
+}
+
+fn failed(storage: &dyn Storage, doing: &str, source: StorageError) -> MoverError {
+    MoverError::Storage { doing: doing.to_owned(), location: storage.location(), source }
+}
+
+/// A new repository is made only where no blob is: a lost format blob must not be covered by a new one.
+async fn refuse_to_overwrite(storage: &dyn Storage) -> Result<()> {
+    use futures_util::StreamExt;
+    let mut blobs = storage.list("");
+    match blobs.next().await {
+        None => Ok(()),
+        Some(Ok(found)) => Err(MoverError::AlreadyARepository {
+            location: storage.location(),
+            found: format!("blob {}", found.id),
+        }),
+        Some(Err(source)) => Err(failed(storage, "cannot list the blobs", source)),
+    }
+}
