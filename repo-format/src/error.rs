@@ -1,6 +1,7 @@
 //! The complaints room: everything that can be wrong with the bytes of a repository.
 
 use crate::id::{BlobId, ContentId};
+use crate::id::BlobId;
 
 /// What is wrong with some bytes of a repository. Every case is permanent: the same bytes will fail again.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,86 @@ pub enum FormatError {
         found: String,
     },
     // Algorithms and keys (hashing, encryption, compression, splitter, ecc, format_blob).
+    /// An algorithm this build does not know.
+    #[error("unknown {what} {found:?}")]
+    UnknownAlgorithm {
+        /// What the algorithm is for.
+        what: &'static str,
+        /// The name that was found, at most 80 characters of it.
+        found: String,
+    },
+    /// The hash secret of the repository is empty, or longer than the algorithm takes.
+    #[error("{algorithm} cannot be keyed with a secret of {len} bytes")]
+    BadHashSecret {
+        /// The hash algorithm.
+        algorithm: &'static str,
+        /// The length of the secret in bytes.
+        len: usize,
+    },
+    /// The repository has no master key.
+    #[error("the repository format holds no master key")]
+    NoMasterKey,
+    /// Sealed bytes were changed, or sealed with another key or under another name.
+    #[error("{what} is damaged, or was sealed with another key")]
+    NotAuthentic {
+        /// What was to be opened.
+        what: &'static str,
+    },
+    /// A whole blob whose name does not say what it was sealed with.
+    #[error("the name of blob {blob} holds no hash")]
+    BlobNameWithoutHash {
+        /// The blob.
+        blob: BlobId,
+    },
+    /// A whole blob that cannot be opened.
+    #[error("cannot open blob {blob}")]
+    SealedBlob {
+        /// The blob.
+        blob: BlobId,
+        /// Why not.
+        source: Box<FormatError>,
+    },
+    /// The sealed part of the format blob does not open with the key made from the password.
+    #[error("cannot open the format blob: wrong password, or damaged")]
+    WrongPassword,
+    /// The blob configuration does not open with the key that opens the format blob.
+    #[error("cannot open the blob configuration: sealed with another password, or damaged")]
+    BlobConfigNotAuthentic,
+    /// A value of the format blob, the repository format or the blob configuration that is out of its range.
+    #[error("{member} of the repository format is {found}; {expected}")]
+    BadFormatMember {
+        /// The JSON member.
+        member: &'static str,
+        /// The value, at most 80 characters of it.
+        found: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
+    /// The repository can only be used by programs that know a certain feature.
+    #[error("the repository needs a program that understands {feature:?}{}{message}", if message.is_empty() { "" } else { ": " })]
+    UnknownRequiredFeature {
+        /// The feature.
+        feature: String,
+        /// What the one who added it wants its users to read; often empty.
+        message: String,
+    },
+    /// The repository was made so that its password cannot be changed.
+    #[error("the password of this repository cannot be changed: its data is sealed with a key made from it")]
+    PasswordChangeDisabled,
+    /// Somebody is upgrading the repository.
+    #[error("{owner:?} has locked the repository to upgrade it{}{message}", if message.is_empty() { "" } else { ": " })]
+    UpgradeLocked {
+        /// Who holds the lock.
+        owner: String,
+        /// What the owner wants others to read; often empty.
+        message: String,
+    },
+    /// A format blob too long to be copied into packs.
+    #[error("a format blob of {len} bytes does not fit into the recovery frame of a pack")]
+    RecoveryFrameTooLong {
+        /// The length of the format blob in bytes.
+        len: usize,
+    },
 
     // Packs, indexes, epochs, sessions.
     /// An index of a version that nobody has written yet.
@@ -111,6 +192,39 @@ pub enum FormatError {
     NoPostamble {
         /// What is missing or wrong.
         why: &'static str,
+    /// Text that names no session.
+    #[error("{found:?} is not a session ID")]
+    BadSessionId {
+        /// What was found, at most 80 characters of it.
+        found: String,
     },
     // Objects, directories, manifests, policies.
+}
+
+impl FormatError {
+    /// An algorithm name from outside, cut to what a message can show.
+    pub(crate) fn unknown_algorithm(what: &'static str, found: &str) -> Self {
+        Self::UnknownAlgorithm {
+            what,
+            found: shown(found),
+        }
+    }
+
+    /// A value that is out of its range, cut to what a message can show.
+    pub(crate) fn bad_format_member(
+        member: &'static str,
+        found: impl std::fmt::Display,
+        expected: &'static str,
+    ) -> Self {
+        Self::BadFormatMember {
+            member,
+            found: shown(&found.to_string()),
+            expected,
+        }
+    }
+}
+
+/// At most 80 characters of some text from outside.
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
 }

@@ -1,0 +1,130 @@
+//! The rhythm room: the numbers of the repository format that steer the epochs of its index.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::FormatError;
+
+/// When index epochs begin, are compacted and cleaned up. Unlike all other members of the format they are spelled in
+/// Pascal case; durations are whole nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct EpochParameters {
+    /// Whether there are epochs at all. Without, the index is a flat set of blobs, and nothing else here counts.
+    #[serde(rename = "Enabled", deserialize_with = "or_default")]
+    pub enabled: bool,
+    /// How old a client's view of the epochs may get.
+    #[serde(rename = "EpochRefreshFrequency", with = "nanoseconds")]
+    pub refresh_frequency: Duration,
+    /// Every so many epochs a checkpoint of the whole index is made.
+    #[serde(rename = "FullCheckpointFrequency", deserialize_with = "or_default")]
+    pub full_checkpoint_frequency: u32,
+    /// How long a blob that was replaced is kept.
+    #[serde(rename = "CleanupSafetyMargin", with = "nanoseconds")]
+    pub cleanup_safety_margin: Duration,
+    /// How long an epoch lasts at least.
+    #[serde(rename = "MinEpochDuration", with = "nanoseconds")]
+    pub min_epoch_duration: Duration,
+    /// An epoch of so many index blobs ends.
+    #[serde(rename = "EpochAdvanceOnCountThreshold", deserialize_with = "or_default")]
+    pub advance_on_count: u32,
+    /// An epoch with so many bytes of index blobs ends.
+    #[serde(rename = "EpochAdvanceOnTotalSizeBytesThreshold", deserialize_with = "or_default")]
+    pub advance_on_total_size_bytes: u64,
+    /// How many blobs are deleted at a time.
+    #[serde(rename = "DeleteParallelism", deserialize_with = "or_default")]
+    pub delete_parallelism: u32,
+}
+
+impl EpochParameters {
+    /// What Kopia gives a new repository of version 2 or 3.
+    pub fn new_default() -> Self {
+        Self {
+            enabled: true,
+            refresh_frequency: Duration::from_secs(20 * 60),
+            full_checkpoint_frequency: 7,
+            cleanup_safety_margin: Duration::from_secs(4 * 60 * 60),
+            min_epoch_duration: Duration::from_secs(24 * 60 * 60),
+            advance_on_count: 20,
+            advance_on_total_size_bytes: 10 << 20,
+            delete_parallelism: 4,
+        }
+    }
+
+    /// Whether Kopia would let a user set these.
+    pub fn validate(&self) -> Result<(), FormatError> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let refreshes = self.refresh_frequency.saturating_mul(3);
+        let shown = |duration: Duration| format!("{duration:?}");
+        if self.min_epoch_duration < Duration::from_secs(10 * 60) {
+            return Err(FormatError::bad_format_member(
+                "MinEpochDuration",
+                shown(self.min_epoch_duration),
+                "it is 10 minutes or more",
+            ));
+        }
+        if refreshes > self.min_epoch_duration {
+            let found = shown(self.refresh_frequency);
+            return Err(FormatError::bad_format_member(
+                "EpochRefreshFrequency",
+                found,
+                "three of it fit into MinEpochDuration",
+            ));
+        }
+        if self.full_checkpoint_frequency == 0 {
+            return Err(FormatError::bad_format_member(
+                "FullCheckpointFrequency",
+                0,
+                "it is 1 or more",
+            ));
+        }
+        if self.cleanup_safety_margin < refreshes {
+            let found = shown(self.cleanup_safety_margin);
+            return Err(FormatError::bad_format_member(
+                "CleanupSafetyMargin",
+                found,
+                "it is three times EpochRefreshFrequency or more",
+            ));
+        }
+        if self.advance_on_count < 10 {
+            let found = self.advance_on_count;
+            return Err(FormatError::bad_format_member(
+                "EpochAdvanceOnCountThreshold",
+                found,
+                "it is 10 or more",
+            ));
+        }
+        if self.advance_on_total_size_bytes < 1 << 20 {
+            let found = self.advance_on_total_size_bytes;
+            return Err(FormatError::bad_format_member(
+                "EpochAdvanceOnTotalSizeBytesThreshold",
+                found,
+                "it is 1048576 or more",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// `null` leaves the default.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Durations as JSON numbers of nanoseconds; Kopia keeps them in 63 bits.
+pub(super) mod nanoseconds {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        or_default(deserializer).map(Duration::from_nanos)
+    }
+}
