@@ -1,7 +1,6 @@
 //! The complaints room: everything that can be wrong with the bytes of a repository.
 
 use crate::id::{BlobId, ContentId};
-use crate::id::BlobId;
 
 /// What is wrong with some bytes of a repository. Every case is permanent: the same bytes will fail again.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +191,7 @@ pub enum FormatError {
     NoPostamble {
         /// What is missing or wrong.
         why: &'static str,
+    },
     /// Text that names no session.
     #[error("{found:?} is not a session ID")]
     BadSessionId {
