@@ -108,13 +108,13 @@ impl EpochState {
     }
 
     /// What counts for the epochs from the first to the last: ranges, then single sets of settled epochs, then
-    /// uncompacted blobs. A range that lies at or before `first` is left out, as is one that goes beyond `last`.
+    /// uncompacted blobs. A range that lies at or before `first` is left out.
     pub fn index_blobs_between(&self, first: u64, last: u64) -> impl Iterator<Item = &ListedBlob> {
         let mut start = first;
         let mut chosen: Vec<&RangeSet> = Vec::new();
         for range in &self.ranges {
             // Strictly: a range of the one epoch `start` does not count, in Kopia neither.
-            if range.last > start && range.last <= last {
+            if range.last > start {
                 chosen.push(range);
                 start = range.last.saturating_add(1);
             }

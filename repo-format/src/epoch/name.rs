@@ -79,13 +79,10 @@ impl IndexBlobName {
     }
 }
 
-/// Digits and nothing else, as large as Kopia's own number can be.
+/// A number as Kopia reads it, zeros and a plus sign in front included; negative ones make no sense here.
 fn number(digits: &str) -> Option<u64> {
-    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits
-        .parse()
-        .ok()
-        .filter(|number| all_digits && *number <= i64::MAX as u64)
+    let number: i64 = digits.parse().ok()?;
+    u64::try_from(number).ok()
 }
 
 /// Kopia drops what stands before the first digit.
@@ -124,27 +121,19 @@ pub fn watermark_blob(seconds: i64) -> BlobId {
     format!("xw{seconds}").into()
 }
 
-/// The first complete set among blobs of one epoch or range. A set is complete when as many blobs are there as their
-/// names say; a blob whose name says nothing about a set is one by itself.
+/// The first complete set among blobs of one epoch or range, which come sorted by name. A set is complete as soon as
+/// as many blobs have come as the last of them says; a blob whose name says nothing about a set is one by itself.
 pub(super) fn complete_set<T>(blobs: Vec<T>, name: impl Fn(&T) -> &str) -> Option<Vec<T>> {
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    let mut complete = None;
-    for blob in &blobs {
-        let (set, wanted) = set_of(name(blob));
-        let count = counts.entry(set.to_owned()).or_default();
-        *count += 1;
-        if *count == wanted {
-            complete = Some(set.to_owned());
-            break;
+    let mut sets: BTreeMap<String, Vec<T>> = BTreeMap::new();
+    for blob in blobs {
+        let (set, wanted) = set_of(name(&blob));
+        let set = sets.entry(set.to_owned()).or_default();
+        set.push(blob);
+        if set.len() as u64 == wanted {
+            return Some(std::mem::take(set));
         }
     }
-    let complete = complete?;
-    Some(
-        blobs
-            .into_iter()
-            .filter(|blob| set_of(name(blob)).0 == complete)
-            .collect(),
-    )
+    None
 }
 
 /// The set that a blob belongs to, and how many blobs that set has.
