@@ -1,8 +1,13 @@
 //! Moves folders and volumes in and out of a repository: storage, bulk file I/O and the pipelines between them.
 
+pub mod blocking;
 pub mod clock;
 mod error;
+mod mapped;
+mod pipeline;
 pub mod random;
+pub mod repository;
 pub mod storage;
 
-pub use error::StorageError;
+pub use error::{MoverError, Result};
+pub use repository::{Identity, Repository};

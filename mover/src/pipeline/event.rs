@@ -26,11 +26,20 @@ pub(crate) struct Step {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A directory begins; its children follow, then its [`Event::Leave`].
-    Enter { name: Vec<u8>, relative: Vec<u8>, attributes: Attributes, compression: Option<Compression> },
+    Enter {
+        name: Vec<u8>,
+        relative: Vec<u8>,
+        attributes: Attributes,
+        compression: Option<Compression>,
+    },
     /// The innermost directory ends.
     Leave,
     /// A file or a link is stored.
-    Stored { entry: DirEntry, origin: Origin, notes: Notes },
+    Stored {
+        entry: DirEntry,
+        origin: Origin,
+        notes: Notes,
+    },
     /// A rule keeps the entry out.
     Excluded { kind: FileKind, size: u64 },
     /// The format has no place for the entry's kind, and the policy does not mind.

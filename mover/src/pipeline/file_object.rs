@@ -55,8 +55,20 @@ impl FileObject {
         format: MetadataFormat,
     ) -> Self {
         let parts = Some(PartList::new(None, format));
-        let state = State { entry, notes, parts, next: 0, early: BTreeMap::new(), ending: None };
-        Self { sequence, compression, relative, state: Mutex::new(state) }
+        let state = State {
+            entry,
+            notes,
+            parts,
+            next: 0,
+            early: BTreeMap::new(),
+            ending: None,
+        };
+        Self {
+            sequence,
+            compression,
+            relative,
+            state: Mutex::new(state),
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -73,7 +85,10 @@ impl FileObject {
     ) -> Result<Option<Step>> {
         let mut state = self.state();
         state.early.insert(index, (content, len));
-        while let Some((content, len)) = { let next = state.next; state.early.remove(&next) } {
+        while let Some((content, len)) = {
+            let next = state.next;
+            state.early.remove(&next)
+        } {
             state.next += 1;
             if let Some(parts) = state.parts.as_mut() {
                 parts.push(content, len, sink)?;
@@ -94,11 +109,17 @@ impl FileObject {
             None => return Ok(None),
             Some(Ending::Read { contents, .. }) if state.next < *contents => return Ok(None),
             Some(Ending::Read { changed_while_read, .. }) => {
-                let Some(parts) = state.parts.take() else { return Ok(None) };
+                let Some(parts) = state.parts.take() else {
+                    return Ok(None);
+                };
                 state.notes.changed_while_read = *changed_while_read;
                 state.entry.size = parts.len();
                 state.entry.object = Some(parts.finish(sink)?);
-                Event::Stored { entry: state.entry.clone(), origin: Origin::Read, notes: state.notes }
+                Event::Stored {
+                    entry: state.entry.clone(),
+                    origin: Origin::Read,
+                    notes: state.notes,
+                }
             }
             Some(Ending::Stopped) => {
                 if state.parts.take().is_none() {
@@ -107,13 +128,20 @@ impl FileObject {
                 Event::Absent
             }
             Some(Ending::Failed { error, ignored }) => {
-                let failure = Failure { relative: self.relative.clone(), error: error.clone(), ignored: *ignored };
+                let failure = Failure {
+                    relative: self.relative.clone(),
+                    error: error.clone(),
+                    ignored: *ignored,
+                };
                 if state.parts.take().is_none() {
                     return Ok(None);
                 }
                 Event::Failed(failure)
             }
         };
-        Ok(Some(Step { sequence: self.sequence, event }))
+        Ok(Some(Step {
+            sequence: self.sequence,
+            event,
+        }))
     }
 }

@@ -36,13 +36,22 @@ pub(crate) struct SortedNames {
 
 impl NameSorter {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, held: Vec::new(), held_bytes: 0, runs: Vec::new() }
+        Self {
+            limit,
+            held: Vec::new(),
+            held_bytes: 0,
+            runs: Vec::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, name: Name) -> io::Result<()> {
         self.held_bytes += name.bytes.len() + NAME_OVERHEAD;
         self.held.push(name);
-        if self.held_bytes >= self.limit { self.spill() } else { Ok(()) }
+        if self.held_bytes >= self.limit {
+            self.spill()
+        } else {
+            Ok(())
+        }
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -64,7 +73,11 @@ impl NameSorter {
     pub(crate) fn finish(mut self) -> io::Result<SortedNames> {
         if self.runs.is_empty() {
             self.held.sort_unstable();
-            return Ok(SortedNames { held: self.held.into_iter(), runs: Vec::new(), heads: BinaryHeap::new() });
+            return Ok(SortedNames {
+                held: self.held.into_iter(),
+                runs: Vec::new(),
+                heads: BinaryHeap::new(),
+            });
         }
         self.spill()?;
         let mut runs: Vec<_> = self.runs.into_iter().map(BufReader::new).collect();
@@ -74,7 +87,11 @@ impl NameSorter {
                 heads.push(Reverse((name, at)));
             }
         }
-        Ok(SortedNames { held: Vec::new().into_iter(), runs, heads })
+        Ok(SortedNames {
+            held: Vec::new().into_iter(),
+            runs,
+            heads,
+        })
     }
 }
 
@@ -83,7 +100,9 @@ impl SortedNames {
         if let Some(name) = self.held.next() {
             return Ok(Some(name));
         }
-        let Some(Reverse((name, at))) = self.heads.pop() else { return Ok(None) };
+        let Some(Reverse((name, at))) = self.heads.pop() else {
+            return Ok(None);
+        };
         if let Some(next) = read_name(&mut self.runs[at])? {
             self.heads.push(Reverse((next, at)));
         }
@@ -99,7 +118,10 @@ fn read_name(run: &mut impl Read) -> io::Result<Option<Name>> {
     }
     let mut bytes = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
     run.read_exact(&mut bytes)?;
-    Ok(Some(Name { is_other: head[0] != 0, bytes }))
+    Ok(Some(Name {
+        is_other: head[0] != 0,
+        bytes,
+    }))
 }
 
 #[cfg(test)]

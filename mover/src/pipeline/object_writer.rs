@@ -2,7 +2,7 @@
 
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::{ContentId, ContentPrefix, ObjectId};
-use windlass_repo_format::object::{IndirectEncoder, IndirectEntry};
+use windlass_repo_format::object::{IndirectEntry, IndirectWriter};
 use windlass_repo_format::splitter::{Splitter, SplitterAlgorithm};
 
 use crate::error::{MoverError, Result};
@@ -31,7 +31,7 @@ pub(crate) struct PartList {
 
 #[derive(Clone, Debug)]
 struct ListStream {
-    encoder: IndirectEncoder,
+    encoder: IndirectWriter,
     bytes: Vec<u8>,
     object: ObjectStream,
 }
@@ -51,7 +51,13 @@ pub(crate) struct ObjectStream {
 impl PartList {
     /// An object without contents so far; `prefix` is that of its contents.
     pub(crate) fn new(prefix: Option<ContentPrefix>, format: MetadataFormat) -> Self {
-        Self { format, prefix: prefix.unwrap_or(ContentPrefix::INDIRECT), first: None, len: 0, list: None }
+        Self {
+            format,
+            prefix: prefix.unwrap_or(ContentPrefix::INDIRECT),
+            first: None,
+            len: 0,
+            list: None,
+        }
     }
 
     /// Bytes of the object so far.
@@ -74,15 +80,29 @@ impl PartList {
         };
         if self.list.is_none() {
             let mut list = ListStream {
-                encoder: IndirectEncoder::new(),
+                encoder: IndirectWriter::new(),
                 bytes: Vec::new(),
                 object: ObjectStream::new(Some(self.prefix), self.format.splitter, self.format),
             };
-            list.push(IndirectEntry { start: 0, len: first_len, object: ObjectId::direct(first) }, sink)?;
+            list.push(
+                IndirectEntry {
+                    start: 0,
+                    len: first_len,
+                    object: ObjectId::direct(first),
+                },
+                sink,
+            )?;
             self.list = Some(Box::new(list));
         }
         let list = self.list.as_mut().expect("made above");
-        list.push(IndirectEntry { start, len, object: ObjectId::direct(content) }, sink)
+        list.push(
+            IndirectEntry {
+                start,
+                len,
+                object: ObjectId::direct(content),
+            },
+            sink,
+        )
     }
 
     /// The object's name. An object without contents gets one empty content.

@@ -37,13 +37,20 @@ impl Previous {
             seen.push(*object);
             is_new
         });
-        let directories = objects.into_iter().map(|object| PreviousDirectory::open(repository, object));
-        Self { directories: directories.collect() }
+        let directories = objects
+            .into_iter()
+            .map(|object| PreviousDirectory::open(repository, object));
+        Self {
+            directories: directories.collect(),
+        }
     }
 
     /// The entries of this name, of which `is_other` says whether a directory or anything else is looked for.
     pub(crate) fn find(&mut self, repository: &Repository, is_other: bool, name: &[u8]) -> Vec<DirEntry> {
-        let found = self.directories.iter_mut().filter_map(|directory| directory.find(repository, is_other, name));
+        let found = self
+            .directories
+            .iter_mut()
+            .filter_map(|directory| directory.find(repository, is_other, name));
         found.collect()
     }
 }
@@ -55,7 +62,11 @@ fn is_other(entry: &DirEntry) -> bool {
 impl PreviousDirectory {
     fn open(repository: &Repository, object: ObjectId) -> Self {
         let rest = Some(repository.directory_entries(object));
-        let mut directory = Self { window: HashMap::new(), reached: None, rest };
+        let mut directory = Self {
+            window: HashMap::new(),
+            reached: None,
+            rest,
+        };
         directory.fill(repository);
         directory
     }

@@ -84,10 +84,14 @@ impl Attributes {
     pub(crate) fn of(stat: &Stat) -> Self {
         let mtime = Timestamp::new(stat.st_mtime, i32::try_from(stat.st_mtime_nsec).unwrap_or(0)).ok();
         let in_range = mtime.filter(|mtime| *mtime >= Self::earliest());
-        let nearest = if stat.st_mtime < 0 { Self::earliest() } else { Timestamp::MAX };
+        let nearest = if stat.st_mtime < 0 {
+            Self::earliest()
+        } else {
+            Timestamp::MAX
+        };
         Self {
             kind: FileKind::of(FileType::from_raw_mode(stat.st_mode)),
-            mode: GoMode::from_unix(stat.st_mode & 0o7777),
+            mode: GoMode::from_unix_permissions(stat.st_mode & 0o7777),
             uid: stat.st_uid,
             gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
@@ -145,7 +149,12 @@ pub(crate) struct OpenDirectory {
 
 impl OpenDirectory {
     pub(crate) fn new(fd: OwnedFd, path: PathBuf, relative: Vec<u8>, policy: PolicyPlace) -> Arc<Self> {
-        Arc::new(Self { fd, path, relative, policy })
+        Arc::new(Self {
+            fd,
+            path,
+            relative,
+            policy,
+        })
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -158,7 +167,11 @@ impl OpenDirectory {
 
     /// A child's path from the snapshot's root.
     pub(crate) fn relative_of(&self, name: &[u8]) -> Vec<u8> {
-        if self.relative.is_empty() { name.to_vec() } else { [&self.relative[..], b"/", name].concat() }
+        if self.relative.is_empty() {
+            name.to_vec()
+        } else {
+            [&self.relative[..], b"/", name].concat()
+        }
     }
 
     pub(crate) fn stat(&self, name: &[u8]) -> io::Result<Attributes> {
@@ -175,7 +188,12 @@ impl OpenDirectory {
     }
 
     pub(crate) fn open_directory(&self, name: &[u8]) -> io::Result<OwnedFd> {
-        Ok(rustix::fs::openat(&self.fd, OsStr::from_bytes(name), directory_flags(), Mode::empty())?)
+        Ok(rustix::fs::openat(
+            &self.fd,
+            OsStr::from_bytes(name),
+            directory_flags(),
+            Mode::empty(),
+        )?)
     }
 
     pub(crate) fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
@@ -200,7 +218,10 @@ pub(crate) fn open_root(path: &Path, block_device: bool) -> io::Result<Root> {
     match attributes.kind {
         FileKind::Directory if !block_device => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            Ok(Root::Directory(rustix::fs::open(path, flags, Mode::empty())?, attributes))
+            Ok(Root::Directory(
+                rustix::fs::open(path, flags, Mode::empty())?,
+                attributes,
+            ))
         }
         FileKind::File | FileKind::BlockDevice if block_device || attributes.kind == FileKind::File => {
             Ok(Root::File(File::open(path)?, attributes))

@@ -26,7 +26,12 @@ pub(crate) enum Visited {
     /// The tree can be told.
     Step(Step),
     /// All bytes of a small file or of a link.
-    Small { object: Arc<FileObject>, bytes: Vec<u8>, splitter: SplitterAlgorithm, changed_while_read: bool },
+    Small {
+        object: Arc<FileObject>,
+        bytes: Vec<u8>,
+        splitter: SplitterAlgorithm,
+        changed_while_read: bool,
+    },
     /// To be read in parts.
     Large(LargeFile, SplitterAlgorithm),
 }
@@ -57,9 +62,10 @@ impl Visit {
         match attributes.kind {
             FileKind::File => self.file(item, attributes),
             FileKind::Symlink => self.symlink(item, attributes),
-            FileKind::Directory => {
-                Err(failed(&item, &io::Error::other("it became a directory while its folder was being read")))
-            }
+            FileKind::Directory => Err(failed(
+                &item,
+                &io::Error::other("it became a directory while its folder was being read"),
+            )),
             kind => {
                 let relative = item.directory.relative_of(&item.name);
                 if item.directory.policy.effective().errors.ignore_unknown_types {
@@ -72,16 +78,29 @@ impl Visit {
     }
 
     fn unchanged(&self, item: &Item, attributes: &Attributes, kind: &EntryKind) -> Option<Event> {
-        let stored = item.previous.iter().find(|stored| attributes.is_unchanged(kind, stored))?;
+        let stored = item
+            .previous
+            .iter()
+            .find(|stored| attributes.is_unchanged(kind, stored))?;
         let object = stored.object;
-        let entry = DirEntry { object, ..attributes.entry(&item.name, kind.clone()) };
-        Some(Event::Stored { entry, origin: Origin::Cached, notes: notes(item, attributes) })
+        let entry = DirEntry {
+            object,
+            ..attributes.entry(&item.name, kind.clone())
+        };
+        Some(Event::Stored {
+            entry,
+            origin: Origin::Cached,
+            notes: notes(item, attributes),
+        })
     }
 
     fn file(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
         let policy = item.directory.policy.effective().clone();
         if policy.files.max_file_size.is_some_and(|limit| attributes.size > limit) {
-            return Err(Event::Excluded { kind: FileKind::File, size: attributes.size });
+            return Err(Event::Excluded {
+                kind: FileKind::File,
+                size: attributes.size,
+            });
         }
         if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::File) {
             return Err(event);
@@ -92,7 +111,10 @@ impl Visit {
             Err(error) => return Err(failed(&item, &error)),
         };
         if attributes.kind != FileKind::File {
-            return Err(failed(&item, &io::Error::other("it was replaced by something else while being opened")));
+            return Err(failed(
+                &item,
+                &io::Error::other("it was replaced by something else while being opened"),
+            ));
         }
         let name = String::from_utf8_lossy(&item.name);
         let compression = policy.compression.compressor_for(&name, attributes.size);
@@ -106,27 +128,53 @@ impl Visit {
             read.map_err(|error| failed(&item, &error))?;
             if bytes.len() as u64 <= SMALL_FILE_BYTES_MAX {
                 let changed_while_read = has_changed(&file, &attributes);
-                return Ok(Visited::Small { object, bytes, splitter, changed_while_read });
+                return Ok(Visited::Small {
+                    object,
+                    bytes,
+                    splitter,
+                    changed_while_read,
+                });
             }
         }
-        let part_len = u64::try_from(policy.upload.parallel_upload_above_size).ok().filter(|len| *len > 0);
-        Ok(Visited::Large(LargeFile { file, attributes, object, part_len, is_device: false }, splitter))
+        let part_len = u64::try_from(policy.upload.parallel_upload_above_size)
+            .ok()
+            .filter(|len| *len > 0);
+        Ok(Visited::Large(
+            LargeFile {
+                file,
+                attributes,
+                object,
+                part_len,
+                is_device: false,
+            },
+            splitter,
+        ))
     }
 
     fn symlink(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
         if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::Symlink) {
             return Err(event);
         }
-        let target = item.directory.read_link(&item.name).map_err(|error| failed(&item, &error))?;
+        let target = item
+            .directory
+            .read_link(&item.name)
+            .map_err(|error| failed(&item, &error))?;
         let object = self.object(&item, &attributes, EntryKind::Symlink, None);
-        Ok(Visited::Small { object, bytes: target, splitter: self.splitter, changed_while_read: false })
+        Ok(Visited::Small {
+            object,
+            bytes: target,
+            splitter: self.splitter,
+            changed_while_read: false,
+        })
     }
 
     /// The splitter for files under this policy. Kopia refuses unknown names where they are set, so what is unknown
     /// here is a name of a later version: the repository's own splitter serves.
     pub(crate) fn splitter_for(&self, policy: &windlass_repo_format::policy::EffectivePolicy) -> SplitterAlgorithm {
         let named = policy.splitter.as_deref().filter(|name| !name.is_empty());
-        named.and_then(|name| SplitterAlgorithm::from_name(name).ok()).unwrap_or(self.splitter)
+        named
+            .and_then(|name| SplitterAlgorithm::from_name(name).ok())
+            .unwrap_or(self.splitter)
     }
 
     fn object(
@@ -152,7 +200,12 @@ impl Visit {
 }
 
 fn failed(item: &Item, error: &io::Error) -> Event {
-    failure(&item.directory, item.directory.relative_of(&item.name), error, Failed::File)
+    failure(
+        &item.directory,
+        item.directory.relative_of(&item.name),
+        error,
+        Failed::File,
+    )
 }
 
 /// Whether a file is no longer what it was when its reading began.

@@ -75,7 +75,11 @@ impl Walk {
         previous: Vec<ObjectId>,
     ) -> Result<Self> {
         let directory = OpenDirectory::new(root, path.clone(), Vec::new(), policy);
-        let failed = |source| MoverError::File { doing: "read folder", path, source };
+        let failed = |source| MoverError::File {
+            doing: "read folder",
+            path,
+            source,
+        };
         let previous = Previous::open(&repository, previous);
         let level = Level::open(directory, previous, None).map_err(failed)?;
         let event = level.enter_event(name, attributes);
@@ -124,10 +128,19 @@ impl Walk {
                 // The names that were sorted outside memory cannot be read back: the directory is incomplete.
                 let directory = level.directory.clone();
                 level.names = SortedNames::default();
-                return self.step(failure(&directory, directory.relative.clone(), &error, Failed::Directory));
+                return self.step(failure(
+                    &directory,
+                    directory.relative.clone(),
+                    &error,
+                    Failed::Directory,
+                ));
             }
         };
-        if name.is_other { self.other(name.bytes) } else { self.directory(name.bytes) }
+        if name.is_other {
+            self.other(name.bytes)
+        } else {
+            self.directory(name.bytes)
+        }
     }
 
     fn other(&mut self, name: Vec<u8>) -> Option<Walked> {
@@ -135,14 +148,22 @@ impl Walk {
         let relative = level.directory.relative_of(&name);
         if level.rules.is_ignored(&relative, false) {
             let event = match level.directory.stat(&name) {
-                Ok(attributes) => Event::Excluded { kind: attributes.kind, size: attributes.size },
+                Ok(attributes) => Event::Excluded {
+                    kind: attributes.kind,
+                    size: attributes.size,
+                },
                 Err(_) => Event::Absent,
             };
             return self.step(event);
         }
         let previous: Vec<DirEntry> = level.previous.find(&self.repository, true, &name);
         let directory = level.directory.clone();
-        Some(Walked::Item(Item { sequence: self.number(), directory, name, previous }))
+        Some(Walked::Item(Item {
+            sequence: self.number(),
+            directory,
+            name,
+            previous,
+        }))
     }
 
     fn directory(&mut self, name: Vec<u8>) -> Option<Walked> {
@@ -150,14 +171,20 @@ impl Walk {
         let parent = level.directory.clone();
         let relative = parent.relative_of(&name);
         if level.rules.is_ignored(&relative, true) {
-            return self.step(Event::Excluded { kind: FileKind::Directory, size: 0 });
+            return self.step(Event::Excluded {
+                kind: FileKind::Directory,
+                size: 0,
+            });
         }
         let previous = level.previous.find(&self.repository, false, &name);
         let rules = level.rules.clone();
         match open_child(&parent, &name) {
             Ok((fd, attributes)) => {
                 if parent.policy.effective().files.one_file_system && attributes.device != self.root_device {
-                    return self.step(Event::Excluded { kind: FileKind::Directory, size: 0 });
+                    return self.step(Event::Excluded {
+                        kind: FileKind::Directory,
+                        size: 0,
+                    });
                 }
                 let policy = parent.policy.enter(&String::from_utf8_lossy(&name));
                 let directory = OpenDirectory::new(fd, parent.path_of(&name), relative.clone(), policy);
@@ -192,7 +219,11 @@ pub(crate) fn failure(directory: &OpenDirectory, relative: Vec<u8>, error: &io::
         Failed::File => errors.ignore_file_errors,
         Failed::Directory => errors.ignore_directory_errors,
     };
-    Event::Failed(Failure { relative, error: error.to_string(), ignored })
+    Event::Failed(Failure {
+        relative,
+        error: error.to_string(),
+        ignored,
+    })
 }
 
 /// Opens a child directory; waits for the files in flight when too many are open.
@@ -237,18 +268,31 @@ impl Level {
         if policy.files.ignore_cache_dirs && is_cache_dir(&directory) {
             names = SortedNames::default();
         }
-        Ok(Self { directory, names, previous, rules: Arc::new(rules) })
+        Ok(Self {
+            directory,
+            names,
+            previous,
+            rules: Arc::new(rules),
+        })
     }
 
     fn enter_event(&self, name: Vec<u8>, attributes: Attributes) -> Event {
         let compression = metadata_compression(self.directory.policy.effective());
-        Event::Enter { name, relative: self.directory.relative.clone(), attributes, compression }
+        Event::Enter {
+            name,
+            relative: self.directory.relative.clone(),
+            attributes,
+            compression,
+        }
     }
 }
 
 /// How directories and lists of parts are compressed. An unknown name leaves them as they are: all readers manage.
 pub(crate) fn metadata_compression(policy: &EffectivePolicy) -> Option<Compression> {
-    policy.metadata_compressor.as_deref().and_then(|name| Compression::from_name(name).ok())
+    policy
+        .metadata_compressor
+        .as_deref()
+        .and_then(|name| Compression::from_name(name).ok())
 }
 
 fn read_names(directory: &OpenDirectory) -> io::Result<SortedNames> {
@@ -261,12 +305,15 @@ fn read_names(directory: &OpenDirectory) -> io::Result<SortedNames> {
         }
         let is_directory = match entry.file_type() {
             FileType::Directory => true,
-            FileType::Unknown => {
-                directory.stat(name).is_ok_and(|attributes| attributes.kind == FileKind::Directory)
-            }
+            FileType::Unknown => directory
+                .stat(name)
+                .is_ok_and(|attributes| attributes.kind == FileKind::Directory),
             _ => false,
         };
-        sorter.push(Name { is_other: !is_directory, bytes: name.to_vec() })?;
+        sorter.push(Name {
+            is_other: !is_directory,
+            bytes: name.to_vec(),
+        })?;
     }
     sorter.finish()
 }
@@ -288,5 +335,8 @@ fn read_small(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u
 }
 
 fn is_cache_dir(directory: &OpenDirectory) -> bool {
-    read_small(directory, CACHE_DIR_TAG).ok().flatten().is_some_and(|bytes| is_cache_dir_tag(&bytes))
+    read_small(directory, CACHE_DIR_TAG)
+        .ok()
+        .flatten()
+        .is_some_and(|bytes| is_cache_dir_tag(&bytes))
 }

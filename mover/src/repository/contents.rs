@@ -38,7 +38,10 @@ impl Repository {
             Err(other) => return Err(other),
         };
         match self.read_entry(&entry).await {
-            Err(MoverError::Storage { source: StorageError::NotFound { .. }, .. }) => {
+            Err(MoverError::Storage {
+                source: StorageError::NotFound { .. },
+                ..
+            }) => {
                 self.refresh().await?;
                 let entry = self.locate(id)?;
                 self.read_entry(&entry).await
@@ -51,14 +54,21 @@ impl Repository {
     pub async fn verify_content(&self, entry: &IndexEntry) -> Result<VerifiedContent> {
         let plain = self.read_entry(entry).await?;
         self.check_hash(entry, &plain)?;
-        Ok(VerifiedContent { original_len: plain.len() as u64, packed_len: u64::from(entry.packed_len.bytes()) })
+        Ok(VerifiedContent {
+            original_len: plain.len() as u64,
+            packed_len: u64::from(entry.packed_len.bytes()),
+        })
     }
 
     /// Compares the hash of a content's plain bytes with its name.
     pub(crate) fn check_hash(&self, entry: &IndexEntry, plain: &[u8]) -> Result<()> {
         let found = self.inner.sealer.hash(plain);
         if found != entry.id.hash() {
-            return Err(MoverError::WrongContent { id: entry.id, pack: entry.pack.clone(), found: found.to_string() });
+            return Err(MoverError::WrongContent {
+                id: entry.id,
+                pack: entry.pack.clone(),
+                found: found.to_string(),
+            });
         }
         Ok(())
     }
@@ -69,8 +79,10 @@ impl Repository {
     }
 
     async fn read_sealed(&self, entry: &IndexEntry) -> Result<Bytes> {
-        let range =
-            BlobRange::Part { offset: u64::from(entry.offset.bytes()), len: u64::from(entry.packed_len.bytes()) };
+        let range = BlobRange::Part {
+            offset: u64::from(entry.offset.bytes()),
+            len: u64::from(entry.packed_len.bytes()),
+        };
         let read = self.inner.storage.read(&entry.pack, range).await;
         read.map_err(|source| {
             let doing = format!(

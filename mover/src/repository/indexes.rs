@@ -14,7 +14,7 @@ use windlass_repo_format::index::{Index, IndexEntry, StreamingEncoder, merge_run
 
 use super::Repository;
 use crate::error::{MoverError, Result};
-use crate::mapped::MappedFile;
+use crate::mapped::{Mapped, PrivateFile};
 use crate::storage::StorageError;
 
 /// Index payloads up to this many bytes stay in memory; larger ones are kept in an unlinked file and mapped.
@@ -32,7 +32,7 @@ const HEADER_LEN: usize = 17;
 #[derive(Debug)]
 pub(crate) enum RunBytes {
     Memory(Vec<u8>),
-    Mapped(MappedFile),
+    Mapped(Mapped),
 }
 
 impl AsRef<[u8]> for RunBytes {
@@ -49,17 +49,21 @@ impl RunBytes {
         if payload.len() <= RUN_BYTES_IN_MEMORY_MAX {
             return Ok(Self::Memory(payload));
         }
-        let spill = || -> io::Result<MappedFile> {
-            let mut file = tempfile::tempfile()?;
+        let spill = || -> io::Result<Mapped> {
+            let mut file = PrivateFile::create_in(&std::env::temp_dir())?;
             file.write_all(&payload)?;
-            MappedFile::map(file)
+            file.map()
         };
         spill().map(Self::Mapped).map_err(spill_error)
     }
 }
 
 fn spill_error(source: io::Error) -> MoverError {
-    MoverError::File { doing: "keep an index in a temporary file in", path: std::env::temp_dir(), source }
+    MoverError::File {
+        doing: "keep an index in a temporary file in",
+        path: std::env::temp_dir(),
+        source,
+    }
 }
 
 type Run = Arc<Index<RunBytes>>;
@@ -90,7 +94,13 @@ pub struct IndexSummary {
 
 impl IndexView {
     pub(crate) fn empty(now: Timestamp) -> Self {
-        Self { runs: Vec::new(), covered: BTreeSet::new(), watermark: None, epochs: None, loaded: now }
+        Self {
+            runs: Vec::new(),
+            covered: BTreeSet::new(),
+            watermark: None,
+            epochs: None,
+            loaded: now,
+        }
     }
 
     fn find(&self, id: &ContentId) -> std::result::Result<Option<IndexEntry>, windlass_repo_format::FormatError> {
@@ -109,17 +119,31 @@ impl IndexView {
         let mut runs = self.runs.clone();
         runs.push(run);
         let covered = self.covered.iter().cloned().chain(blobs).collect();
-        Self { runs, covered, watermark: self.watermark, epochs: self.epochs.clone(), loaded: self.loaded }
+        Self {
+            runs,
+            covered,
+            watermark: self.watermark,
+            epochs: self.epochs.clone(),
+            loaded: self.loaded,
+        }
     }
 }
 
 impl Repository {
     pub(crate) fn view(&self) -> Arc<IndexView> {
-        self.inner.index.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.inner
+            .index
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     fn set_view(&self, view: IndexView) {
-        *self.inner.index.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(view);
+        *self
+            .inner
+            .index
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(view);
     }
 
     /// The winning index entry of a content, deleted ones included.
@@ -130,10 +154,13 @@ impl Repository {
     /// The live entries of all contents with this prefix, in the order of their IDs. For prefixes with few contents.
     pub(crate) fn live_contents(&self, prefix: Option<ContentPrefix>) -> Result<Vec<IndexEntry>> {
         let mut live = Vec::new();
-        self.each_content(prefix.map_or(0, ContentPrefix::letter)..=prefix.map_or(0, ContentPrefix::letter), |entry| {
-            live.push(entry);
-            Ok(())
-        })?;
+        self.each_content(
+            prefix.map_or(0, ContentPrefix::letter)..=prefix.map_or(0, ContentPrefix::letter),
+            |entry| {
+                live.push(entry);
+                Ok(())
+            },
+        )?;
         Ok(live)
     }
 
@@ -173,7 +200,7 @@ impl Repository {
     /// that Kopia trusts a listing have passed.
     pub(crate) fn index_is_ageing(&self) -> bool {
         let trusted = self.format().epoch.refresh_frequency;
-        self.now().duration_since(self.view().loaded) >= trusted / 4 * 3
+        self.index_age().unsigned_abs() >= trusted / 4 * 3
     }
 
     /// Reads the indexes that others have written since.
@@ -181,7 +208,10 @@ impl Repository {
         let mut pause = std::time::Duration::from_millis(100);
         for attempt in 1.. {
             match self.load_view().await {
-                Err(MoverError::Storage { source: StorageError::NotFound { .. }, .. }) if attempt < ATTEMPTS => {
+                Err(MoverError::Storage {
+                    source: StorageError::NotFound { .. },
+                    ..
+                }) if attempt < ATTEMPTS => {
                     debug!(attempt, "an index blob vanished while the indexes were read");
                     if tokio::runtime::Handle::try_current().is_ok() {
                         tokio::time::sleep(pause).await;
@@ -212,8 +242,11 @@ impl Repository {
         let watermark = epochs.as_ref().and_then(EpochState::deletion_watermark);
         let keep = old.covered.is_subset(&active);
         let mut runs = if keep { old.runs.clone() } else { Vec::new() };
-        let wanted: Vec<BlobId> =
-            active.iter().filter(|blob| !keep || !old.covered.contains(blob)).cloned().collect();
+        let wanted: Vec<BlobId> = active
+            .iter()
+            .filter(|blob| !keep || !old.covered.contains(blob))
+            .cloned()
+            .collect();
         let new: Vec<Run> = stream::iter(wanted)
             .map(|blob| async move {
                 let payload = self.open_blob(&blob).await?;
@@ -224,8 +257,18 @@ impl Repository {
             .try_collect()
             .await?;
         runs.extend(new.into_iter().filter(|run| !run.is_empty()));
-        let runs = if runs.len() > RUNS_MAX { merge_small_runs(runs)? } else { runs };
-        Ok(IndexView { runs, covered: active, watermark, epochs, loaded: now })
+        let runs = if runs.len() > RUNS_MAX {
+            merge_small_runs(runs)?
+        } else {
+            runs
+        };
+        Ok(IndexView {
+            runs,
+            covered: active,
+            watermark,
+            epochs,
+            loaded: now,
+        })
     }
 
     async fn list_epochs(&self, prefix: &str) -> Result<EpochState> {
@@ -254,7 +297,13 @@ impl Repository {
     }
 
     pub(crate) async fn list_names(&self, prefix: &str) -> Result<Vec<BlobId>> {
-        let listed = self.inner.storage.list(prefix).map_ok(|blob| blob.id).try_collect().await;
+        let listed = self
+            .inner
+            .storage
+            .list(prefix)
+            .map_ok(|blob| blob.id)
+            .try_collect()
+            .await;
         listed.map_err(|source| self.storage_failed(format!("cannot list blobs {prefix}*"), source))
     }
 
@@ -272,7 +321,10 @@ impl Repository {
     /// Every blob that belongs to no epoch this build understands; for `verify`.
     pub async fn unknown_index_blobs(&self) -> Result<Vec<BlobId>> {
         let names = self.list_names("x").await?;
-        let unknown: Vec<_> = names.into_iter().filter(|blob| IndexBlobName::parse(blob.as_str()).is_none()).collect();
+        let unknown: Vec<_> = names
+            .into_iter()
+            .filter(|blob| IndexBlobName::parse(blob.as_str()).is_none())
+            .collect();
         for blob in &unknown {
             warn!(%blob, "not the name of an index blob");
         }
@@ -300,7 +352,11 @@ fn lower_bound(run: &Run, is_before: impl Fn(u8) -> bool) -> Result<usize> {
     while low < high {
         let middle = low + (high - low) / 2;
         let entry = run.entry(middle).map_err(MoverError::Settings)?;
-        if is_before(entry.id.as_key()[0]) { low = middle + 1 } else { high = middle }
+        if is_before(entry.id.as_key()[0]) {
+            low = middle + 1
+        } else {
+            high = middle
+        }
     }
     Ok(low)
 }
@@ -308,7 +364,9 @@ fn lower_bound(run: &Run, is_before: impl Fn(u8) -> bool) -> Result<usize> {
 /// Merges all but the largest runs into one, so that look-ups stay quick. Deleted entries are kept: they hide older
 /// ones in other runs. Runs of other key lengths than the rest are left as they are.
 fn merge_small_runs(mut runs: Vec<Run>) -> Result<Vec<Run>> {
-    let Some(key_len) = runs.iter().max_by_key(|run| run.len()).map(|run| run.key_len()) else { return Ok(runs) };
+    let Some(key_len) = runs.iter().max_by_key(|run| run.len()).map(|run| run.key_len()) else {
+        return Ok(runs);
+    };
     runs.sort_by_key(|run| std::cmp::Reverse((run.key_len() == key_len, run.len())));
     let same = runs.iter().take_while(|run| run.key_len() == key_len).count();
     let kept = largest_worth_keeping(&runs[..same]);
@@ -335,8 +393,13 @@ fn merge_into_one(runs: &[Run], key_len: usize) -> Result<Run> {
     let mut encoder = StreamingEncoder::new(key_len);
     let mut sink = Spill::default();
     let mut bytes = vec![0; HEADER_LEN];
-    for entry in merge_runs(runs.iter().map(|run| (0..run.len()).map(|place| run.entry(place))), None) {
-        encoder.push(&entry.map_err(MoverError::Settings)?, &mut bytes).map_err(MoverError::Settings)?;
+    for entry in merge_runs(
+        runs.iter().map(|run| (0..run.len()).map(|place| run.entry(place))),
+        None,
+    ) {
+        encoder
+            .push(&entry.map_err(MoverError::Settings)?, &mut bytes)
+            .map_err(MoverError::Settings)?;
         if bytes.len() >= RUN_BYTES_IN_MEMORY_MAX {
             sink.write(&mut bytes)?;
         }
@@ -349,15 +412,19 @@ fn merge_into_one(runs: &[Run], key_len: usize) -> Result<Run> {
 /// Takes a run as it is made: memory for a small one, a file for a large one.
 #[derive(Default)]
 struct Spill {
-    file: Option<std::fs::File>,
+    file: Option<PrivateFile>,
 }
 
 impl Spill {
     fn write(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         if self.file.is_none() {
-            self.file = Some(tempfile::tempfile().map_err(spill_error)?);
+            self.file = Some(PrivateFile::create_in(&std::env::temp_dir()).map_err(spill_error)?);
         }
-        self.file.as_mut().expect("made above").write_all(bytes).map_err(spill_error)?;
+        self.file
+            .as_mut()
+            .expect("made above")
+            .write_all(bytes)
+            .map_err(spill_error)?;
         bytes.clear();
         Ok(())
     }
@@ -369,10 +436,9 @@ impl Spill {
         }
         self.write(&mut bytes)?;
         let file = self.file.expect("written to above");
-        let finish = || -> io::Result<MappedFile> {
-            use std::os::unix::fs::FileExt;
+        let finish = || -> io::Result<Mapped> {
             file.write_all_at(header, 0)?;
-            MappedFile::map(file)
+            file.map()
         };
         finish().map(RunBytes::Mapped).map_err(spill_error)
     }

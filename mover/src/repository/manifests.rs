@@ -27,12 +27,12 @@ pub struct Manifests {
 impl Manifests {
     /// The manifests that bear all these labels, oldest change first.
     pub fn find(&self, labels: &[(&str, &str)]) -> Vec<&ManifestEntry> {
-        self.set.find(labels)
+        self.set.find(&self::labels(labels))
     }
 
     /// Every manifest with its labels.
     pub fn all(&self) -> Vec<&ManifestEntry> {
-        self.set.find(&[])
+        self.set.live().collect()
     }
 }
 
@@ -59,8 +59,10 @@ impl Repository {
         for entry in self.live_contents(Some(ContentPrefix::MANIFEST))? {
             let id = entry.id;
             let batch = self.read_content(&id).await?;
-            let entries = decode_batch(&batch, BATCH_LEN_MAX)
-                .map_err(|source| MoverError::Manifest { id: id.to_string(), source })?;
+            let entries = decode_batch(&batch, BATCH_LEN_MAX).map_err(|source| MoverError::Manifest {
+                id: id.to_string(),
+                source,
+            })?;
             entries.into_iter().for_each(|entry| set.add(entry));
         }
         Ok(Manifests { set })
@@ -84,5 +86,8 @@ pub(crate) fn parse_data<T: DeserializeOwned>(entry: &ManifestEntry, what: &'sta
 
 /// Labels as the map that a manifest keeps.
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }

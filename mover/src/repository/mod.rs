@@ -67,7 +67,9 @@ struct Inner {
 
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Repository").field("location", &self.inner.storage.location()).finish_non_exhaustive()
+        f.debug_struct("Repository")
+            .field("location", &self.inner.storage.location())
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,13 +140,23 @@ impl Repository {
     }
 
     pub(crate) fn storage_failed(&self, doing: String, source: StorageError) -> MoverError {
-        MoverError::Storage { doing, location: self.inner.storage.location(), source }
+        MoverError::Storage {
+            doing,
+            location: self.inner.storage.location(),
+            source,
+        }
     }
 
     /// Reads a whole blob and opens its seal.
     pub(crate) async fn open_blob(&self, blob: &BlobId) -> Result<Vec<u8>> {
         let stored = self.read_blob(blob).await?;
-        self.inner.sealer.open_blob(blob, &stored).map_err(|source| MoverError::Blob { blob: blob.clone(), source })
+        self.inner
+            .sealer
+            .open_blob(blob, &stored)
+            .map_err(|source| MoverError::Blob {
+                blob: blob.clone(),
+                source,
+            })
     }
 
     async fn read_blob(&self, blob: &BlobId) -> Result<bytes::Bytes> {

@@ -37,7 +37,10 @@ pub struct ObjectParts {
 impl Repository {
     /// The contents of an object in their order.
     pub fn object_parts(&self, id: ObjectId) -> ObjectParts {
-        ObjectParts { id, ahead: vec![(0, None, id)] }
+        ObjectParts {
+            id,
+            ahead: vec![(0, None, id)],
+        }
     }
 
     /// All bytes of an object that is known to be small: a list of parts, a link's target.
@@ -52,7 +55,12 @@ impl Repository {
             if bytes.len() as u64 + read.len() as u64 > limit {
                 let wanted = limit;
                 let found = bytes.len() as u64 + read.len() as u64;
-                return Err(MoverError::PartLength { id, start: part.start, wanted, found });
+                return Err(MoverError::PartLength {
+                    id,
+                    start: part.start,
+                    wanted,
+                    found,
+                });
             }
             bytes.extend_from_slice(&read);
         }
@@ -74,9 +82,12 @@ impl Repository {
             content
         };
         match part.len {
-            Some(wanted) if wanted != bytes.len() as u64 => {
-                Err(MoverError::PartLength { id: *id, start: part.start, wanted, found: bytes.len() as u64 })
-            }
+            Some(wanted) if wanted != bytes.len() as u64 => Err(MoverError::PartLength {
+                id: *id,
+                start: part.start,
+                wanted,
+                found: bytes.len() as u64,
+            }),
             _ => Ok(bytes),
         }
     }
@@ -98,7 +109,12 @@ impl ObjectParts {
     pub async fn next(&mut self, repository: &Repository) -> Result<Option<ObjectPart>> {
         while let Some((start, len, object)) = self.ahead.pop() {
             let Some(list) = object.list() else {
-                let part = ObjectPart { start, len, content: object.content(), compressed: object.is_compressed() };
+                let part = ObjectPart {
+                    start,
+                    len,
+                    content: object.content(),
+                    compressed: object.is_compressed(),
+                };
                 return Ok(Some(part));
             };
             self.expand(repository, start, len, list).await?;
@@ -113,9 +129,17 @@ impl ObjectParts {
         let entries = decode_indirect(&text).map_err(|source| MoverError::Object { id: list, source })?;
         let total = entries.last().map_or(0, |last| last.start + last.len);
         if let Some(wanted) = len.filter(|wanted| *wanted != total) {
-            return Err(MoverError::PartLength { id: self.id, start, wanted, found: total });
+            return Err(MoverError::PartLength {
+                id: self.id,
+                start,
+                wanted,
+                found: total,
+            });
         }
-        let shifted = entries.iter().rev().map(|entry| (start + entry.start, Some(entry.len), entry.object));
+        let shifted = entries
+            .iter()
+            .rev()
+            .map(|entry| (start + entry.start, Some(entry.len), entry.object));
         self.ahead.extend(shifted);
         Ok(())
     }
@@ -138,16 +162,15 @@ impl DirectoryEntries {
             if let Some(entry) = self.ready.pop_front() {
                 return Ok(Some(entry));
             }
-            let Some(reader) = self.reader.as_mut() else { return Ok(None) };
+            let Some(reader) = self.reader.as_mut() else {
+                return Ok(None);
+            };
             let id = self.id;
             match self.parts.next(repository).await? {
                 Some(part) => {
                     let bytes = repository.read_part(&id, &part).await?;
                     let ready = &mut self.ready;
-                    let pushed = reader.push(&bytes, |entry| {
-                        ready.push_back(entry);
-                        Ok(())
-                    });
+                    let pushed = reader.push(&bytes, |entry| ready.push_back(entry));
                     pushed.map_err(|source| MoverError::Object { id, source })?;
                 }
                 None => {

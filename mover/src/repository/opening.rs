@@ -3,8 +3,10 @@
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use windlass_repo_format::encryption::EncryptionAlgorithm;
-use windlass_repo_format::format_blob::{BlobConfig, FormatBlob, FormatKey, KeyDerivation, RepositoryFormat};
+use windlass_repo_format::encryption::{EncryptionAlgorithm, NONCE_LEN};
+use windlass_repo_format::format_blob::{
+    BlobConfig, FormatBlob, FormatKey, FormatVersion, KeyDerivation, RepositoryFormat,
+};
 use windlass_repo_format::hashing::HashAlgorithm;
 use windlass_repo_format::id::BlobId;
 use windlass_repo_format::maintenance::MaintenanceParams;
@@ -47,7 +49,11 @@ pub struct OpenOptions {
 impl OpenOptions {
     /// The system's clock and randomness.
     pub fn new(identity: Identity) -> Self {
-        Self { identity, clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+        Self {
+            identity,
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
     }
 }
 
@@ -60,8 +66,8 @@ pub struct CreateOptions {
     pub encryption: EncryptionAlgorithm,
     /// How files are cut into contents.
     pub splitter: SplitterAlgorithm,
-    /// 2 or 3.
-    pub version: u8,
+    /// Version 2 or 3.
+    pub version: FormatVersion,
     /// Percentage of Reed-Solomon parity, 0 for none.
     pub ecc_overhead_percent: u8,
     /// How the key is derived from the password.
@@ -74,8 +80,8 @@ impl Default for CreateOptions {
         Self {
             hash: HashAlgorithm::Blake3_256_128,
             encryption: EncryptionAlgorithm::Aes256GcmHmacSha256,
-            splitter: SplitterAlgorithm::default(),
-            version: 3,
+            splitter: SplitterAlgorithm::DEFAULT,
+            version: FormatVersion::V3,
             ecc_overhead_percent: 0,
             key_derivation: KeyDerivation::Scrypt65536_8_1,
         }
@@ -91,23 +97,34 @@ impl Repository {
         let format_bytes = match storage.read(&FORMAT_BLOB.into(), BlobRange::Whole).await {
             Ok(bytes) => bytes,
             Err(StorageError::NotFound { .. }) => {
-                return Err(MoverError::NotARepository { location: storage.location() });
+                return Err(MoverError::NotARepository {
+                    location: storage.location(),
+                });
             }
             Err(source) => return Err(failed(&*storage, "cannot read blob kopia.repository", source)),
         };
-        let bad_format = |source| MoverError::Blob { blob: FORMAT_BLOB.into(), source };
+        let bad_format = |source| MoverError::Blob {
+            blob: FORMAT_BLOB.into(),
+            source,
+        };
         let format_blob = FormatBlob::parse(&format_bytes).map_err(bad_format)?;
         let key = match unlock {
             Unlock::Key(key) => key,
-            Unlock::Password(password) => derive(&format_blob, &password),
+            Unlock::Password(password) => format_blob.derive_key(&password),
         };
         let format = RepositoryFormat::unseal(&format_blob, &key).map_err(bad_format)?;
         if let Some(lock) = &format.upgrade_lock {
-            return Err(MoverError::UpgradeLocked { owner: lock.owner_id().to_owned() });
+            return Err(MoverError::UpgradeLocked {
+                owner: lock.owner().to_owned(),
+            });
         }
         let blob_config = match storage.read(&CONFIG_BLOB.into(), BlobRange::Whole).await {
-            Ok(bytes) => BlobConfig::unseal(&bytes, &format_blob.unique_id, &key)
-                .map_err(|source| MoverError::Blob { blob: CONFIG_BLOB.into(), source })?,
+            Ok(bytes) => {
+                BlobConfig::unseal(&bytes, &format_blob.unique_id, &key).map_err(|source| MoverError::Blob {
+                    blob: CONFIG_BLOB.into(),
+                    source,
+                })?
+            }
             Err(StorageError::NotFound { .. }) => BlobConfig::default(),
             Err(source) => return Err(failed(&*storage, "cannot read blob kopia.blobcfg", source)),
         };
@@ -127,9 +144,24 @@ impl Repository {
         let sealer = Sealer::new(&format).map_err(MoverError::Settings)?;
         let splitter = SplitterAlgorithm::from_name(&format.splitter).map_err(MoverError::Settings)?;
         let index = RwLock::new(Arc::new(IndexView::empty(options.clock.now())));
-        let OpenOptions { identity, clock, random } = options;
-        let inner =
-            Inner { storage, clock, random, identity, format_blob, format, blob_config, key, sealer, splitter, index };
+        let OpenOptions {
+            identity,
+            clock,
+            random,
+        } = options;
+        let inner = Inner {
+            storage,
+            clock,
+            random,
+            identity,
+            format_blob,
+            format,
+            blob_config,
+            key,
+            sealer,
+            splitter,
+            index,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -144,26 +176,26 @@ impl Repository {
         options: OpenOptions,
     ) -> Result<Self> {
         refuse_to_overwrite(&*storage).await?;
-        if !matches!(create.version, 2 | 3) {
+        if !matches!(create.version, FormatVersion::V2 | FormatVersion::V3) {
             return Err(MoverError::BadOption {
                 option: "format version",
-                value: create.version.to_string(),
+                value: create.version.number().to_string(),
                 reason: "new repositories have version 2 or 3",
             });
         }
-        let random = |len: usize| {
-            let mut bytes = vec![0; len];
+        let random = || {
+            let mut bytes = [0; 32];
             options.random.fill(&mut bytes);
             bytes
         };
-        let mut format = RepositoryFormat::new_default(random(32), random(32));
+        let mut format = RepositoryFormat::new_default(random(), random());
         format.hash = create.hash;
         format.encryption = create.encryption;
         format.splitter = create.splitter.name().to_owned();
-        format.version = create.version.try_into().map_err(MoverError::Settings)?;
+        format.version = create.version;
         format.ecc_overhead_percent = create.ecc_overhead_percent;
         format.validate().map_err(MoverError::Settings)?;
-        let unique_id = random(32);
+        let unique_id = random().to_vec();
         let key = create.key_derivation.derive(password, &unique_id);
         let blob_config = BlobConfig::default();
         let format_blob = FormatBlob {
@@ -189,13 +221,19 @@ impl Repository {
         let config = inner.blob_config.seal(&inner.format_blob.unique_id, &inner.key, &nonce);
         for (blob, bytes) in [(CONFIG_BLOB, config), (FORMAT_BLOB, inner.format_blob.encode())] {
             let blob = BlobId::from(blob);
-            let options = PutOptions { only_if_absent, ..PutOptions::default() };
+            let options = PutOptions {
+                only_if_absent,
+                ..PutOptions::default()
+            };
             let put = inner.storage.put(&blob, Bytes::from(bytes), &options).await;
             match put {
                 Ok(_) => {}
                 Err(StorageError::AlreadyExists { .. }) => {
                     let location = inner.storage.location();
-                    return Err(MoverError::AlreadyARepository { location, found: format!("blob {blob}") });
+                    return Err(MoverError::AlreadyARepository {
+                        location,
+                        found: format!("blob {blob}"),
+                    });
                 }
                 Err(source) => return Err(self.storage_error("write", &blob, source)),
             }
@@ -206,7 +244,7 @@ impl Repository {
     /// What Kopia also writes into a new repository: who maintains it, and the policy for everything.
     async fn write_first_manifests(&self) -> Result<()> {
         let session = self.write_session()?;
-        let maintenance = MaintenanceParams::default_for(self.identity().to_string());
+        let maintenance = MaintenanceParams::owned_by(&self.identity().user, &self.identity().host);
         let labels = [("type".to_owned(), "maintenance".to_owned())].into();
         session.put_manifest(labels, self.manifest_data("maintenance", &maintenance)?);
         let policy = self.manifest_data("policy", &default_global_policy())?;
@@ -220,13 +258,9 @@ impl Repository {
     /// When the repository was made so that its password cannot change.
     pub async fn change_password(&self, new_password: &str) -> Result<FormatKey> {
         let inner = &self.inner;
-        inner.format.check_password_can_change().map_err(MoverError::Settings)?;
-        let unique_id = &inner.format_blob.unique_id;
-        let key = inner.format_blob.key_derivation.derive(new_password, unique_id);
-        let format_blob = FormatBlob {
-            sealed_format: inner.format.seal(unique_id, &key, &nonce(&*inner.random)),
-            ..inner.format_blob.clone()
-        };
+        let key = inner.format_blob.derive_key(new_password);
+        let changed = inner.format_blob.change_key(&inner.key, &key, &nonce(&*inner.random));
+        let format_blob = changed.map_err(MoverError::Settings)?;
         let options = OpenOptions {
             identity: inner.identity.clone(),
             clock: inner.clock.clone(),
@@ -245,18 +279,18 @@ impl Repository {
     }
 }
 
-fn derive(blob: &FormatBlob, password: &str) -> FormatKey {
-    blob.key_derivation.derive(password, &blob.unique_id)
-}
-
-fn nonce(random: &dyn RandomSource) -> [u8; windlass_repo_format::encryption::NONCE_LEN] {
-    let mut nonce = [0; windlass_repo_format::encryption::NONCE_LEN];
+fn nonce(random: &dyn RandomSource) -> [u8; NONCE_LEN] {
+    let mut nonce = [0; NONCE_LEN];
     random.fill(&mut nonce);
     nonce
 }
 
 fn failed(storage: &dyn Storage, doing: &str, source: StorageError) -> MoverError {
-    MoverError::Storage { doing: doing.to_owned(), location: storage.location(), source }
+    MoverError::Storage {
+        doing: doing.to_owned(),
+        location: storage.location(),
+        source,
+    }
 }
 
 /// A new repository is made only where no blob is: a lost format blob must not be covered by a new one.

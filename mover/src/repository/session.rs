@@ -99,7 +99,7 @@ pub(crate) enum Sealed {
 }
 
 /// What one thread needs to seal contents: compressors that are costly to make.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct SealingTools {
     compressors: HashMap<Compression, Compressor>,
     compressed: Vec<u8>,
@@ -158,7 +158,11 @@ impl WriteSession {
     }
 
     fn check_not_failed(&self) -> Result<()> {
-        if lock(&self.pending).failed { Err(MoverError::SessionFailed) } else { Ok(()) }
+        if lock(&self.pending).failed {
+            Err(MoverError::SessionFailed)
+        } else {
+            Ok(())
+        }
     }
 
     /// Decides whether a content must be written, and takes on the duty to write it.
@@ -198,7 +202,9 @@ impl WriteSession {
         compression: Option<Compression>,
     ) -> Result<(ContentId, Sealed)> {
         let id = ContentId::new(prefix, hash);
-        let Some(timestamp) = self.claim(&id)? else { return Ok((id, Sealed::Known)) };
+        let Some(timestamp) = self.claim(&id)? else {
+            return Ok((id, Sealed::Known));
+        };
         let sealer = self.repository.sealer();
         let original_len = ContentLen::of(plain).ok_or(MoverError::BadOption {
             option: "splitter",
@@ -228,7 +234,10 @@ impl WriteSession {
         let place = packs.place(class);
         let pack = place.get_or_insert_with(|| self.open_pack(class));
         let original_len = u64::from(about.original_len.bytes());
-        pack.add(about, bytes).map_err(|source| MoverError::Blob { blob: pack.id().clone(), source })?;
+        pack.add(about, bytes).map_err(|source| MoverError::Blob {
+            blob: pack.id().clone(),
+            source,
+        })?;
         let closed = if pack.len() as u64 >= full { place.take() } else { None };
         drop(packs);
         {
@@ -287,7 +296,10 @@ impl WriteSession {
         let options = put_options(id, self.repository.blob_config(), self.repository.now());
         let put = self.repository.storage().put(id, Bytes::from(bytes), &options).await;
         let stored = put.map_err(|source| self.repository.storage_error("write", id, source))?;
-        assert_eq!(stored.len, len, "the storage reports another length for blob {id} than was written");
+        assert_eq!(
+            stored.len, len,
+            "the storage reports another length for blob {id} than was written"
+        );
         debug!(blob = %id, bytes = len, "stored");
         Ok(len)
     }
@@ -296,22 +308,32 @@ impl WriteSession {
     async fn write_marker(&self) -> Result<()> {
         let mut marker = self.marker.lock().await;
         let now = self.repository.now();
-        if marker.as_ref().is_some_and(|marker| now.duration_since(marker.written) < MARKER_EVERY) {
+        if marker
+            .as_ref()
+            .is_some_and(|marker| now.duration_since(marker.written) < MARKER_EVERY)
+        {
             return Ok(());
         }
         let start = marker.as_ref().map_or(now, |marker| marker.start);
         let identity = self.repository.identity();
         let text = SessionMarker {
-            id: self.id.to_string(),
+            id: self.id.clone(),
             start_time: start,
             checkpoint_time: now,
             username: identity.user.clone(),
             hostname: identity.host.clone(),
         };
         let nonce = self.repository.random_bytes();
-        let (blob, bytes) = self.repository.sealer().seal_blob("s", &self.id.to_string(), &nonce, &text.encode());
+        let (blob, bytes) = self
+            .repository
+            .sealer()
+            .seal_blob("s", &self.id.to_string(), &nonce, &text.to_json());
         self.put(&blob, bytes).await?;
-        let marker = marker.get_or_insert_with(|| Marker { blobs: Vec::new(), start, written: now });
+        let marker = marker.get_or_insert_with(|| Marker {
+            blobs: Vec::new(),
+            start,
+            written: now,
+        });
         marker.written = now;
         marker.blobs.push(blob);
         Ok(())
@@ -341,8 +363,14 @@ impl WriteSession {
         labels: std::collections::BTreeMap<String, String>,
         data: Box<serde_json::value::RawValue>,
     ) -> ManifestId {
-        let id = ManifestId::from_bytes(self.repository.random_bytes());
-        let entry = ManifestEntry { id, labels, modified: self.repository.now(), deleted: false, data: Some(data) };
+        let id = ManifestId::new(self.repository.random_bytes());
+        let entry = ManifestEntry {
+            id,
+            labels,
+            modified: self.repository.now(),
+            deleted: false,
+            data: Some(data),
+        };
         lock(&self.pending).manifests.push(entry);
         id
     }
@@ -351,7 +379,10 @@ impl WriteSession {
     ///
     /// The deletion is dated after the manifest's own last change, whatever the clock says.
     pub fn delete_manifest(&self, manifest: &ManifestEntry) {
-        let after = manifest.modified.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MAX);
+        let after = manifest
+            .modified
+            .checked_add(jiff::SignedDuration::from_nanos(1))
+            .unwrap_or(Timestamp::MAX);
         let deletion = ManifestEntry {
             id: manifest.id,
             labels: Default::default(),
@@ -393,7 +424,8 @@ impl WriteSession {
         let manifests = std::mem::take(&mut lock(&self.pending).manifests);
         if !manifests.is_empty() {
             let batch = encode_batch(&manifests);
-            self.write_content(Some(ContentPrefix::MANIFEST), &batch, Some(Compression::ZstdFastest)).await?;
+            self.write_content(Some(ContentPrefix::MANIFEST), &batch, Some(Compression::ZstdFastest))
+                .await?;
         }
         let deletions = std::mem::take(&mut lock(&self.pending).deletions);
         let (data, metadata) = {
@@ -426,7 +458,8 @@ impl WriteSession {
         if entries.is_empty() {
             return Ok(());
         }
-        entries.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        entries.sort_unstable_by(|a, b| a.id.cmp(&b.id).then_with(|| b.supersedes(a).cmp(&a.supersedes(b))));
+        entries.dedup_by(|later, first| later.id == first.id);
         let payload = encode_v2(&entries).map_err(MoverError::Settings)?;
         self.write_marker().await?;
         let (blobs, bytes) = self.write_index(&payload).await?;
@@ -465,7 +498,9 @@ impl WriteSession {
 
     /// Removes the session's markers. A marker that stays costs nothing but a delay in the clean-up of its packs.
     async fn remove_markers(&self) {
-        let Some(marker) = self.marker.lock().await.take() else { return };
+        let Some(marker) = self.marker.lock().await.take() else {
+            return;
+        };
         for blob in marker.blobs {
             if let Err(error) = self.repository.storage().delete(&blob).await {
                 debug!(%blob, %error, "the session's marker stays");
@@ -487,7 +522,10 @@ impl SealingTools {
     /// Compresses into `self.compressed`; false when that would not make it smaller.
     fn compress(&mut self, compression: Compression, plain: &[u8]) -> bool {
         self.compressed.clear();
-        let compressor = self.compressors.entry(compression).or_insert_with(|| Compressor::new(compression));
+        let compressor = self
+            .compressors
+            .entry(compression)
+            .or_insert_with(|| Compressor::new(compression));
         // An encoder that fails loses nothing: the content is stored as it is.
         compressor.compress_into(plain, &mut self.compressed).unwrap_or(false)
     }
@@ -496,11 +534,15 @@ impl SealingTools {
 /// On a bucket with object lock, everything that a snapshot needs is held for the configured time.
 fn put_options(id: &BlobId, config: &BlobConfig, now: Timestamp) -> PutOptions {
     const LOCKED: [&str; 4] = ["p", "q", "x", "n"];
-    let (Some(mode), Some(period)) = (config.retention_mode, config.retention_period) else {
+    let Some(mode) = config.retention_mode else {
         return PutOptions::default();
     };
     let locked = LOCKED.iter().any(|prefix| id.as_str().starts_with(prefix));
-    let until = now.checked_add(period).unwrap_or(Timestamp::MAX);
+    let until = now.checked_add(config.retention_period).unwrap_or(Timestamp::MAX);
     let retention = locked.then_some(Retention { mode, until });
-    PutOptions { retention, checksum: true, only_if_absent: false }
+    PutOptions {
+        retention,
+        checksum: true,
+        only_if_absent: false,
+    }
 }

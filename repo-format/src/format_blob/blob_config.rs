@@ -10,7 +10,7 @@ use crate::FormatError;
 use crate::encryption::NONCE_LEN;
 
 /// Who may delete a retained blob before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetentionMode {
     /// Those with a special permission.
     Governance,

@@ -52,7 +52,7 @@ read_object!(ReadEntry, "a part of an object", {
 });
 
 /// Writes a list of parts as Kopia does, byte for byte, without holding it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct IndirectWriter {
     begun: bool,
 }

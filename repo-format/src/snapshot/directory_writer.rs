@@ -8,7 +8,7 @@ use crate::snapshot::{DirEntry, DirectorySummary, EntryKind};
 ///
 /// The bytes decide the name of the stored object, so the order is Kopia's: all directories, then everything else, both
 /// ordered by the raw bytes of the name, before those that are no UTF-8 are replaced.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DirectoryWriter {
     last: Option<(bool, Vec<u8>)>,
 }
