@@ -4,9 +4,12 @@ pub mod blocking;
 pub mod clock;
 mod error;
 mod mapped;
+pub mod io;
 mod pipeline;
 pub mod random;
 pub mod repository;
+pub mod snapshot;
+pub mod snapshots;
 pub mod storage;
 
 pub use error::{MoverError, Result};

@@ -102,6 +102,21 @@ impl Attributes {
         }
     }
 
+    /// What the directory around a volume looks like: everybody may enter it.
+    pub(crate) fn of_volume(mtime: Timestamp) -> Self {
+        Self {
+            kind: FileKind::Directory,
+            mode: GoMode::from_unix_permissions(0o777),
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime,
+            mtime_clamped: false,
+            device: 0,
+            links: 1,
+        }
+    }
+
     /// The first moment of the year 0, before which the format's timestamps do not go.
     fn earliest() -> Timestamp {
         const YEAR_0: i64 = -62_167_219_200;
