@@ -117,3 +117,58 @@ impl<'de> Deserialize<'de> for Time {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Sample {
+        name: String,
+        size: u64,
+    }
+    read_object!(Sample, "a sample", {
+        "name" => name: Text = Text::into_string,
+        "size" => size: u64,
+    });
+
+    fn read(json: &[u8]) -> Result<Sample, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+
+    fn sample(name: &str, size: u64) -> Sample {
+        let name = name.into();
+        Sample { name, size }
+    }
+
+    #[test]
+    fn keys_may_be_in_any_case_and_unknown_or_null_ones_change_nothing() {
+        assert_eq!(read(br#"{"NAME":"a","siZe":7,"else":[{}]}"#).unwrap(), sample("a", 7));
+        assert_eq!(
+            read(br#"{"name":"a","name":null,"size":1,"size":2}"#).unwrap(),
+            sample("a", 2)
+        );
+        assert_eq!(read(b"{}").unwrap(), Sample::default());
+    }
+
+    #[test]
+    fn text_that_is_no_unicode_is_read_as_go_reads_it() {
+        assert_eq!(read(b"{\"name\":\"a\xff\"}").unwrap().name, "a\u{fffd}");
+        assert!(read(br#"{"name":"a\ud800"}"#).unwrap().name.starts_with("a\u{fffd}"));
+    }
+
+    #[test]
+    fn wrong_types_are_refused() {
+        for json in [
+            &br#"{"size":"1"}"#[..],
+            br#"{"size":-1}"#,
+            br#"{"size":1.5}"#,
+            br#"{"name":1}"#,
+            b"[]",
+            b"null",
+            b"",
+        ] {
+            assert!(read(json).is_err(), "{}", String::from_utf8_lossy(json));
+        }
+    }
+}
