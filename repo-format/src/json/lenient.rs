@@ -1,5 +1,6 @@
 //! The forgiving room: reading JSON objects as Go does, where the case of a key is free and `null` changes nothing.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ macro_rules! read_object {
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$target, A::Error> {
                         let mut object = <$target>::default();
-                        while let Some(key) = map.next_key::<$crate::json::lenient::Text>()? {
+                        while let Some(key) = map.next_key::<$crate::json::lenient::Key<'_>>()? {
                             $(if key.is($key) {
                                 if let Some(member) = map.next_value::<Option<$read>>()? {
                                     object.$field = read_object!(@convert member $($convert)?);
@@ -46,6 +47,39 @@ macro_rules! read_object {
     (@convert $member:ident $convert:expr) => { $convert($member) };
 }
 pub(crate) use read_object;
+
+/// The key of a member, borrowed where the input allows it.
+#[derive(Debug)]
+pub(crate) struct Key<'de>(Cow<'de, [u8]>);
+
+impl Key<'_> {
+    /// Whether this is the key `key` to Go's decoder.
+    pub(crate) fn is(&self, key: &str) -> bool {
+        self.0.eq_ignore_ascii_case(key.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(bytes.into())))
+            }
+
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(bytes)))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
 
 /// A string that may hold what is no Unicode text: each such byte is read as U+FFFD, as Go does.
 #[derive(Debug, Default)]
