@@ -58,6 +58,8 @@ pub struct Failure {
     pub error: String,
     /// The policy says to go on as if nothing had happened.
     pub ignored: bool,
+    /// It is a directory, with all that it holds.
+    pub is_directory: bool,
 }
 
 /// Where the bytes of a stored entry came from.

@@ -138,6 +138,7 @@ impl FileObject {
                     relative: self.relative.clone(),
                     error: error.clone(),
                     ignored: *ignored,
+                    is_directory: false,
                 };
                 if state.parts.take().is_none() {
                     return Ok(None);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use windlass_repo_format::policy::PolicyPlace;
-use windlass_repo_format::snapshot::{DirEntry, EntryKind, GoMode};
+use windlass_repo_format::snapshot::{DirEntry, EntryKind, GoMode, same_time};
 
 /// What a file system entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,7 +142,7 @@ impl Attributes {
     /// Kopia's rule for "unchanged": time, mode, owner and size are those of the stored entry.
     pub(crate) fn is_unchanged(&self, kind: &EntryKind, stored: &DirEntry) -> bool {
         stored.kind == *kind
-            && stored.mtime == self.mtime
+            && same_time(stored.mtime, self.mtime)
             && stored.mode == self.mode
             && stored.uid == self.uid
             && stored.gid == self.gid

@@ -171,7 +171,13 @@ impl Tree {
 
     fn failed(&mut self, failure: Failure) {
         if let Some(directory) = self.stack.last_mut() {
-            directory.summary.add_failed(&failure.relative, &failure.error, failure.ignored);
+            directory.summary.add_failed(failure.relative.as_slice(), failure.error.as_bytes(), failure.ignored);
+        }
+        // As Kopia counts them.
+        if failure.is_directory {
+            self.gathered.stats.dir_count += 1;
+        } else {
+            self.gathered.stats.non_cached_files += 1;
         }
         if failure.ignored {
             self.gathered.stats.ignored_error_count += 1;
@@ -234,7 +240,7 @@ impl OpenDirectory {
             attributes,
             writer: DirectoryWriter::new(),
             stream: ObjectStream::new(Some(ContentPrefix::DIRECTORY), format.splitter, format),
-            summary: SummaryBuilder::new(),
+            summary: SummaryBuilder::keeping(FAILURES_KEPT_MAX),
             lossy: Vec::new(),
         }
     }
