@@ -16,7 +16,7 @@ mod kernel;
 mod layout;
 
 use crate::FormatError;
-use kernel::ReedSolomon;
+use kernel::{ReedSolomon, Scratch};
 use layout::{Layout, Plan};
 
 /// The name under which the format blob asks for it.
@@ -80,6 +80,7 @@ impl EccCodec {
 
         let mut block = vec![0; layout.data * layout.shard];
         let mut parity = vec![0; layout.parity * layout.shard];
+        let mut scratch = Scratch::default();
         let mut rest = bytes;
         for index in 0..layout.blocks {
             let head = if index == 0 { LENGTH_LEN } else { 0 };
@@ -89,7 +90,7 @@ impl EccCodec {
             block[head + fresh.len()..].fill(0);
             rest = later;
 
-            code.parity_of(&block, layout.shard, &mut parity);
+            code.parity_of(&block, layout.shard, &mut parity, &mut scratch);
             let area = start + index * layout.parity * (CRC_LEN + layout.shard);
             let places = out[area..].chunks_exact_mut(CRC_LEN + layout.shard);
             for (place, shard) in places.zip(parity.chunks_exact(layout.shard)) {
