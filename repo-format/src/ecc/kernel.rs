@@ -140,8 +140,9 @@ impl Rows {
         assert_eq!(sources.len(), self.sources * shard);
         let groups = self.sources.div_ceil(GROUP);
         assert_eq!(results.len() * 8 * groups, self.choices.len() * shard);
-        let most = groups.max(scratch.0.len());
-        scratch.0.resize(most, [Words::default(); 1 << GROUP]);
+        if scratch.0.len() < groups {
+            scratch.0.resize(groups, [Words::default(); 1 << GROUP]);
+        }
         let sums = &mut scratch.0[..groups];
         for start in (0..shard).step_by(COLUMN) {
             let end = shard.min(start + COLUMN);
