@@ -127,6 +127,82 @@ pub enum FormatError {
         len: usize,
     },
 
+    /// A splitter's name that Kopia does not know either.
+    #[error("no splitter is called {found:?}")]
+    UnknownSplitter {
+        /// What was found, at most 80 characters of it.
+        found: String,
+    },
+    /// A compression's name that Kopia does not know either.
+    #[error("no compression is called {found:?}")]
+    UnknownCompression {
+        /// What was found, at most 80 characters of it.
+        found: String,
+    },
+    /// A number that stands for no compression.
+    #[error("no compression has the header id {found:#06x}")]
+    UnknownCompressionHeader {
+        /// The number found.
+        found: u32,
+    },
+    /// A compressed content begins with the number of another compression than its index entry has.
+    #[error("compressed content begins with header id {found:#06x}, its index entry has {expected:#06x}")]
+    WrongCompressionHeader {
+        /// The number in the index entry.
+        expected: u32,
+        /// The number before the stream.
+        found: u32,
+    },
+    /// A compressed stream is damaged.
+    #[error("{compression} stream cannot be decompressed")]
+    Decompress {
+        /// The name of the compression.
+        compression: &'static str,
+        /// What the decoder met.
+        source: std::io::Error,
+    },
+    /// A compressed stream is whole, but does not hold as many bytes as it should.
+    #[error("{compression} stream holds {found} bytes, {expected} were expected")]
+    DecompressedLength {
+        /// The name of the compression.
+        compression: &'static str,
+        /// The length wanted.
+        expected: usize,
+        /// The length of what came out.
+        found: usize,
+    },
+    /// A compressed stream holds more bytes than anyone may have asked to store.
+    #[error("{compression} stream holds more than the {limit} bytes allowed")]
+    DecompressedTooLong {
+        /// The name of the compression.
+        compression: &'static str,
+        /// The most bytes that were allowed.
+        limit: usize,
+    },
+    /// Compression failed: not for want of something to gain, but in the encoder.
+    #[error("{compression} encoder failed")]
+    Compress {
+        /// The name of the compression.
+        compression: &'static str,
+        /// What the encoder met.
+        source: std::io::Error,
+    },
+    /// An overhead for error correction that Kopia does not offer.
+    #[error("error correction can take 1 to 100 percent, not {found}")]
+    BadEccOverhead {
+        /// The percentage found.
+        found: u8,
+    },
+    /// More shards of a block are damaged than its parity can make good.
+    #[error("block {block} has {damaged} damaged shards, its parity can restore {parity}")]
+    EccBeyondRepair {
+        /// The number of the block in the stored bytes, from zero.
+        block: usize,
+        /// How many shards, parity included, do not match their checksums.
+        damaged: usize,
+        /// How many shards the block may lose.
+        parity: usize,
+    },
     // Packs, indexes, epochs, sessions.
     /// Text that names no session.
     #[error("{found:?} is not a session ID")]

@@ -56,7 +56,7 @@ impl FormatVersion {
 /// | `indexVersion`         | 1                                                  |
 /// | `epochParameters`      | no epochs                                          |
 /// | `enablePasswordChange` | false                                              |
-/// | `splitter`             | `FIXED`                                            |
+/// | `splitter`             | `FIXED`; left out when empty                       |
 /// | `upgradeLock`          | nobody upgrades; left out                          |
 /// | `requiredFeatures`     | none; left out                                     |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub struct RepositoryFormat {
     pub epoch: EpochParameters,
     /// Whether the password can change. If not, it is in the key of the maintenance schedule.
     pub enable_password_change: bool,
-    /// The name of the splitter for what no policy says otherwise.
+    /// The name of the splitter for what no policy says otherwise; the empty name means `FIXED`.
     pub splitter: String,
     /// Set while somebody upgrades the repository: see [`RepositoryFormat::refuse_while_locked`].
     pub upgrade_lock: Option<UpgradeLock>,
@@ -110,6 +110,7 @@ struct Members {
     index_version: Option<i64>,
     epoch_parameters: Option<EpochParameters>,
     enable_password_change: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     splitter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upgrade_lock: Option<Box<RawValue>>,
@@ -156,7 +157,6 @@ impl RepositoryFormat {
         };
         let Inner { format } = serde_json::from_slice(json).map_err(not_json)?;
         let upgrade_lock = format.upgrade_lock.as_deref().map(UpgradeLock::from_raw);
-        let splitter = format.splitter.filter(|name| !name.is_empty());
         let format = Self {
             ecc_overhead_percent: ecc_overhead(format.ecc.as_deref(), format.ecc_overhead_percent)?,
             hash: HashAlgorithm::from_name(&format.hash.unwrap_or_default())?,
@@ -168,7 +168,7 @@ impl RepositoryFormat {
             index_version: index_version(format.index_version.unwrap_or_default())?,
             epoch: format.epoch_parameters.unwrap_or_default(),
             enable_password_change: format.enable_password_change.unwrap_or_default(),
-            splitter: splitter.unwrap_or_else(|| "FIXED".to_owned()),
+            splitter: format.splitter.unwrap_or_default(),
             upgrade_lock: upgrade_lock.transpose().map_err(not_json)?,
             required_features: format.required_features.unwrap_or_default(),
         };
@@ -199,7 +199,7 @@ impl RepositoryFormat {
                 index_version: Some(self.index_version.into()),
                 epoch_parameters: Some(self.epoch.clone()),
                 enable_password_change: Some(self.enable_password_change),
-                splitter: Some(self.splitter.clone()),
+                splitter: Some(self.splitter.clone()).filter(|name| !name.is_empty()),
                 upgrade_lock: self.upgrade_lock.as_ref().map(UpgradeLock::to_raw),
                 required_features: (!self.required_features.is_empty()).then(|| self.required_features.clone()),
             },
