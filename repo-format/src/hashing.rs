@@ -308,7 +308,7 @@ mod tests {
     proptest! {
         #[test]
         fn many_at_once_are_the_same_as_one_by_one(
-            lens in prop::collection::vec(prop_oneof![0usize..5, 120..140, 250..260, 0..5000], 0..40),
+            lens in prop::collection::vec(prop_oneof![0usize..5, 120usize..140, 250usize..260, 0usize..5000], 0..40),
         ) {
             let bytes: Vec<u8> = (0..5000u32).map(|i| (i * 31 % 251) as u8).collect();
             let messages: Vec<&[u8]> = lens.iter().map(|len| &bytes[..*len]).collect();
