@@ -102,14 +102,14 @@ pub struct ContentHasher {
 enum Keyed {
     Blake2b {
         one: Blake2bMac<U32>,
-        lanes: blake2b_simd::Params,
+        lanes: Box<blake2b_simd::Params>,
     },
     Blake2s128(Blake2sMac<U16>),
     Blake2s256(Blake2sMac<U32>),
     Blake3(Zeroizing<[u8; blake3::KEY_LEN]>),
-    Sha2(sha2_mac::Key),
-    Sha3_224(SimpleHmac<Sha3_224>),
-    Sha3_256(SimpleHmac<Sha3_256>),
+    Sha2(Box<sha2_mac::Key>),
+    Sha3_224(Box<SimpleHmac<Sha3_224>>),
+    Sha3_256(Box<SimpleHmac<Sha3_256>>),
 }
 
 impl ContentHasher {
@@ -132,7 +132,7 @@ impl ContentHasher {
         let keyed = match algorithm {
             HashAlgorithm::Blake2b256_128 | HashAlgorithm::Blake2b256 => {
                 let one = Blake2bMac::new_from_slice(secret).map_err(|_| bad())?;
-                let mut lanes = blake2b_simd::Params::new();
+                let mut lanes = Box::new(blake2b_simd::Params::new());
                 lanes.hash_length(32).key(secret);
                 Keyed::Blake2b { one, lanes }
             }
@@ -146,11 +146,15 @@ impl ContentHasher {
                 Keyed::Blake3(Zeroizing::new(key))
             }
             HashAlgorithm::HmacSha256 | HashAlgorithm::HmacSha256_128 => {
-                Keyed::Sha2(sha2_mac::Key::new(sha2_mac::HMAC_SHA256, secret))
+                Keyed::Sha2(Box::new(sha2_mac::Key::new(sha2_mac::HMAC_SHA256, secret)))
             }
-            HashAlgorithm::HmacSha224 => Keyed::Sha2(sha2_mac::Key::new(sha2_mac::HMAC_SHA224, secret)),
-            HashAlgorithm::HmacSha3_224 => Keyed::Sha3_224(KeyInit::new_from_slice(secret).map_err(|_| bad())?),
-            HashAlgorithm::HmacSha3_256 => Keyed::Sha3_256(KeyInit::new_from_slice(secret).map_err(|_| bad())?),
+            HashAlgorithm::HmacSha224 => Keyed::Sha2(Box::new(sha2_mac::Key::new(sha2_mac::HMAC_SHA224, secret))),
+            HashAlgorithm::HmacSha3_224 => {
+                Keyed::Sha3_224(Box::new(KeyInit::new_from_slice(secret).map_err(|_| bad())?))
+            }
+            HashAlgorithm::HmacSha3_256 => {
+                Keyed::Sha3_256(Box::new(KeyInit::new_from_slice(secret).map_err(|_| bad())?))
+            }
         };
         Ok(Self { algorithm, keyed })
     }
@@ -168,8 +172,8 @@ impl ContentHasher {
             Keyed::Blake2s256(mac) => self.kept(&finish(mac.clone(), message)),
             Keyed::Blake3(key) => self.kept(blake3::keyed_hash(key, message).as_bytes()),
             Keyed::Sha2(key) => self.kept(sha2_mac::sign(key, message).as_ref()),
-            Keyed::Sha3_224(mac) => self.kept(&finish(mac.clone(), message)),
-            Keyed::Sha3_256(mac) => self.kept(&finish(mac.clone(), message)),
+            Keyed::Sha3_224(mac) => self.kept(&finish(SimpleHmac::clone(mac), message)),
+            Keyed::Sha3_256(mac) => self.kept(&finish(SimpleHmac::clone(mac), message)),
         }
     }
 

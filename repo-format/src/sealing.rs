@@ -156,7 +156,7 @@ mod tests {
         assert!(blob.as_str().starts_with("xn3_") && blob.as_str().ends_with("-s00-c2"));
         assert_eq!(sealer.open_blob(&blob, &stored).unwrap(), b"index");
 
-        let renamed = BlobId::from(blob.as_str().replace(|digit| digit == '0' || digit == '1', "2"));
+        let renamed = BlobId::from(blob.as_str().replace(['0', '1'], "2"));
         let error = sealer.open_blob(&renamed, &stored).unwrap_err();
         assert!(error.to_string().contains(renamed.as_str()), "{error}");
     }

@@ -8,6 +8,7 @@ use super::{EpochParameters, FormatBlob, FormatKey, RequiredFeature, Secret, Upg
 use crate::FormatError;
 use crate::encryption::{EncryptionAlgorithm, NONCE_LEN};
 use crate::hashing::HashAlgorithm;
+use crate::quantity::PackOffset;
 
 /// The version of a repository. Versions 2 and 3 differ in nothing but the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,9 +122,9 @@ struct Members {
 impl RepositoryFormat {
     /// The default size of a pack, in bytes.
     pub const MAX_PACK_SIZE_DEFAULT: u32 = 20 << 20;
-    /// The smallest limit for packs, in bytes.
+    /// The smallest limit for packs that may be set, in bytes.
     pub const MAX_PACK_SIZE_MIN: u32 = 10 << 20;
-    /// The largest limit for packs, in bytes.
+    /// The largest limit for packs that may be set, in bytes.
     pub const MAX_PACK_SIZE_MAX: u32 = 120 << 20;
     /// The name of the one error correction there is.
     pub const ECC_NAME: &'static str = "REED-SOLOMON-CRC32";
@@ -222,7 +223,14 @@ impl RepositoryFormat {
     /// was put together or changed by hand is sealed.
     pub fn validate(&self) -> Result<(), FormatError> {
         ecc_overhead(None, Some(self.ecc_overhead_percent.into()))?;
-        max_pack_size(self.max_pack_size.into())?;
+        if !(Self::MAX_PACK_SIZE_MIN..=Self::MAX_PACK_SIZE_MAX).contains(&self.max_pack_size) {
+            let expected = "it is 10485760 to 125829120 bytes";
+            return Err(FormatError::bad_format_member(
+                "maxPackSize",
+                self.max_pack_size,
+                expected,
+            ));
+        }
         index_version(self.index_version.into())?;
         self.epoch.validate()
     }
@@ -277,13 +285,13 @@ fn version(number: i64) -> Result<FormatVersion, FormatError> {
         .ok_or_else(|| FormatError::bad_format_member("version", number, "this build knows 1, 2 and 3"))
 }
 
+/// Kopia opens repositories whose limit it would not let anyone set, so a reader takes whatever a pack can be.
 fn max_pack_size(bytes: i64) -> Result<u32, FormatError> {
     if bytes == 0 {
         return Ok(RepositoryFormat::MAX_PACK_SIZE_DEFAULT);
     }
-    let limits = RepositoryFormat::MAX_PACK_SIZE_MIN..=RepositoryFormat::MAX_PACK_SIZE_MAX;
-    let size = u32::try_from(bytes).ok().filter(|size| limits.contains(size));
-    size.ok_or_else(|| FormatError::bad_format_member("maxPackSize", bytes, "it is 10485760 to 125829120 bytes"))
+    let size = u32::try_from(bytes).ok().filter(|size| *size < PackOffset::WRITE_LIMIT);
+    size.ok_or_else(|| FormatError::bad_format_member("maxPackSize", bytes, "a pack is shorter than 1 GiB"))
 }
 
 fn index_version(number: i64) -> Result<u8, FormatError> {

@@ -195,8 +195,7 @@ fn a_format_out_of_range_is_refused_by_name() {
         ("AES256-GCM-HMAC-SHA256", "NONE", "NONE"),
         ("\"version\":3", "\"version\":4", "version"),
         ("\"version\":3", "\"version\":0", "version"),
-        ("20971520", "10485759", "maxPackSize"),
-        ("20971520", "125829121", "maxPackSize"),
+        ("20971520", "1073741824", "maxPackSize"),
         ("20971520", "-1", "maxPackSize"),
         ("\"indexVersion\":2", "\"indexVersion\":3", "indexVersion"),
         (
@@ -307,11 +306,17 @@ fn retention_is_both_members_or_none() {
     let compliance = json.replace("GOVERNANCE", "COMPLIANCE");
     let compliance = BlobConfig::parse(compliance.as_bytes()).unwrap();
     assert_eq!(compliance.retention_mode, Some(RetentionMode::Compliance));
+    // Kopia opens such a repository, but does not let anyone make it.
     for json in [
-        "",
         r#"{"retentionMode":"GOVERNANCE"}"#,
         r#"{"retentionPeriod":172800000000000}"#,
         r#"{"retentionMode":"GOVERNANCE","retentionPeriod":86399999999999}"#,
+    ] {
+        let config = BlobConfig::parse(json.as_bytes()).unwrap();
+        assert!(config.validate().is_err(), "{json}");
+    }
+    for json in [
+        "",
         r#"{"retentionMode":"governance","retentionPeriod":172800000000000}"#,
         r#"{"retentionMode":"GOVERNANCE","retentionPeriod":-1}"#,
     ] {
