@@ -146,7 +146,11 @@ fn an_epoch_ends_when_it_is_old_enough_and_full_enough() {
         ("old and many", vec![(1, 0), (1, 5), (1, 86_400)], true),
         ("old and large", vec![(500, 0), (500, 86_400)], true),
         ("old, neither many nor large", vec![(1, 0), (1, 86_400)], false),
-        ("many and large, too young", vec![(500, 0), (500, 5), (500, 86_399)], false),
+        (
+            "many and large, too young",
+            vec![(500, 0), (500, 5), (500, 86_399)],
+            false,
+        ),
     ];
     for (name, blobs, expected) in table {
         assert_eq!(epoch_of(&blobs).should_advance(day, 3, 1000), expected, "{name}");

@@ -340,7 +340,10 @@ fn the_later_entry_wins_then_the_live_one_then_the_larger_pack_name() {
                 merged.add_run(Index::open(encode_v2(std::slice::from_ref(entry)).unwrap()).unwrap());
             }
             assert_eq!(merged.get(&winner.id).unwrap().unwrap(), winner);
-            assert_eq!(merged.iter().map(Result::unwrap).collect::<Vec<_>>(), std::slice::from_ref(&winner));
+            assert_eq!(
+                merged.iter().map(Result::unwrap).collect::<Vec<_>>(),
+                std::slice::from_ref(&winner)
+            );
             merged.set_watermark(Some(winner.timestamp - 1));
             assert!(merged.get(&winner.id).unwrap().is_some());
             merged.set_watermark(Some(winner.timestamp));
