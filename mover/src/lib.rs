@@ -2,6 +2,8 @@
 
 pub mod clock;
 mod error;
+pub mod io;
+pub mod mapped;
 pub mod random;
 pub mod storage;
 

@@ -21,12 +21,19 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use windlass_repo_format::id::BlobId;
 
+pub mod conformance;
+pub mod counting;
+pub mod faulty;
 pub mod filesystem;
 pub mod memory;
+pub mod throttled;
 
 pub use crate::error::StorageError;
+pub use counting::Counting;
+pub use faulty::Faulty;
 pub use filesystem::FileSystem;
 pub use memory::Memory;
+pub use throttled::Throttled;
 
 /// More bytes than this are not read as a whole: packs have some 20 MiB, and offsets in them end at 1 GiB.
 pub const WHOLE_BLOB_LEN_MAX: u64 = 2 << 30;

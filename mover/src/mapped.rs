@@ -1,0 +1,117 @@
+//! The shelf-in-view room: files of our own that are read as if they were memory, for what is too large to hold.
+#![expect(unsafe_code, reason = "a map is only as safe as the file behind it")]
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+/// A file without a name, which only this program can open: being filled, from front to back.
+#[derive(Debug)]
+pub struct PrivateFile {
+    file: File,
+    len: u64,
+}
+
+impl PrivateFile {
+    /// An empty file in the file system of `directory`. Its space is free again when the program ends, however it ends.
+    pub fn create_in(directory: &Path) -> io::Result<Self> {
+        let file = tempfile::tempfile_in(directory)?;
+        Ok(Self { file, len: 0 })
+    }
+
+    /// How many bytes were written so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reads back what was written: exactly as many bytes as there is room for.
+    pub fn read_exact_at(&self, room: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(room, offset)
+    }
+
+    /// Ends the writing and maps the file. From here on nobody can change it.
+    pub fn map(self) -> io::Result<Mapped> {
+        // SAFETY: a map must not be changed or cut while it is read. The file belongs to this value alone: it has no
+        // name, this handle was never shared, only `write` wrote to it, and the handle is closed when this function
+        // returns. The map itself keeps the pages, until `Mapped` is dropped.
+        let map = unsafe { Mmap::map(&self.file) }?;
+        assert_eq!(map.len() as u64, self.len, "the file has the length that was written");
+        Ok(Mapped(map))
+    }
+}
+
+impl Write for PrivateFile {
+    /// Appends; no holes, so that reading the map later needs no space on the disk.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = self.file.write_at(bytes, self.len)?;
+        self.len += len as u64;
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The bytes of a [`PrivateFile`]. They come from the disk when they are looked at and count as page cache, not as the
+/// program's memory. A disk that fails to deliver them ends the program.
+pub struct Mapped(Mmap);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mapped({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_seen_and_no_name_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = PrivateFile::create_in(directory.path()).unwrap();
+        let bytes: Vec<u8> = (0..100_003u32).map(|place| (place * 7) as u8).collect();
+        for part in bytes.chunks(1000) {
+            file.write_all(part).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        let mut part = [0; 10];
+        file.read_exact_at(&mut part, 5000).unwrap();
+        assert_eq!(part, bytes[5000..5010]);
+        assert_eq!(file.len(), 100_003);
+        let mapped = file.map().unwrap();
+        drop(directory);
+        assert!(*mapped == bytes[..]);
+    }
+
+    #[test]
+    fn nothing_can_be_mapped_too() {
+        let file = PrivateFile::create_in(&std::env::temp_dir()).unwrap();
+        assert!(file.is_empty());
+        assert!(file.map().unwrap().is_empty());
+    }
+}
