@@ -3,8 +3,8 @@
 pub mod blocking;
 pub mod clock;
 mod error;
-mod mapped;
 pub mod io;
+mod mapped;
 mod pipeline;
 pub mod random;
 pub mod repository;
