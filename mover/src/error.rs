@@ -165,6 +165,62 @@ pub enum MoverError {
     /// A stage of the pipeline failed earlier; the first cause was reported there.
     #[error("an earlier write to this repository failed, so nothing more is written in this run")]
     SessionFailed,
+    /// A snapshot has no root, so there is nothing in it.
+    #[error("snapshot {snapshot} has no root")]
+    NoRoot {
+        /// The snapshot.
+        snapshot: String,
+    },
+    /// An entry that should have bytes points at nothing.
+    #[error("{name:?} has no object")]
+    NoObject {
+        /// The entry's name.
+        name: String,
+    },
+    /// What is stored under a path is not what was asked for: a file, a directory.
+    #[error("{name:?} is not a {wanted}")]
+    WrongKind {
+        /// The entry's name.
+        name: String,
+        /// What was needed.
+        wanted: &'static str,
+    },
+    /// An entry cannot be made on a file system.
+    #[error("the entry {name:?} cannot be restored: {reason}")]
+    BadEntry {
+        /// The entry's name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A file was restored whole, and is not as long as its entry says.
+    #[error("the snapshot says {promised} bytes and holds {found}; all that it holds were written")]
+    FileLength {
+        /// What the entry says.
+        promised: u64,
+        /// What was stored and written.
+        found: u64,
+    },
+    /// Something in the target cannot make way for what is to be restored.
+    #[error("{reason} at {path}")]
+    InTheWay {
+        /// What is there.
+        reason: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
+    /// A pack is not in the storage, or is shorter than the indexes say.
+    #[error("pack {pack} has {found:?} bytes; content {id} needs {needed}")]
+    PackShort {
+        /// The pack.
+        pack: BlobId,
+        /// A content that reaches beyond its end.
+        id: ContentId,
+        /// How long the pack has to be for it.
+        needed: u64,
+        /// How long it is; `None` when it is missing.
+        found: Option<u64>,
+    },
 }
 
 impl MoverError {

@@ -2,11 +2,14 @@
 
 pub mod blocking;
 pub mod clock;
+mod descent;
+pub mod diff;
 mod error;
 mod mapped;
 mod pipeline;
 pub mod random;
 pub mod repository;
+pub mod snapshots;
 pub mod storage;
 
 pub use error::{MoverError, Result};
