@@ -2,6 +2,8 @@
 
 pub mod blocking;
 pub mod clock;
+mod descent;
+pub mod diff;
 mod error;
 pub mod io;
 mod mapped;

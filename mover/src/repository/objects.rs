@@ -181,6 +181,11 @@ impl DirectoryEntries {
         }
     }
 
+    /// How many entries are in memory at this moment, waiting for [`DirectoryEntries::next`].
+    pub(crate) fn held(&self) -> usize {
+        self.ready.len()
+    }
+
     /// The directory's own summary; known once [`DirectoryEntries::next`] gave `None`.
     pub fn summary(&self) -> Option<&DirectorySummary> {
         self.summary.as_ref()
