@@ -5,10 +5,12 @@ pub mod clock;
 mod descent;
 pub mod diff;
 mod error;
+mod fetch;
 mod mapped;
 mod pipeline;
 pub mod random;
 pub mod repository;
+pub mod restore;
 pub mod snapshots;
 pub mod storage;
 
