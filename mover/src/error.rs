@@ -212,8 +212,16 @@ pub enum MoverError {
         /// Where.
         path: PathBuf,
     },
-    /// A pack is not in the storage, or is shorter than the indexes say.
-    #[error("pack {pack} has {found:?} bytes; content {id} needs {needed}")]
+    /// A pack is not in the storage.
+    #[error("pack {pack} is missing; content {id} is in it")]
+    PackMissing {
+        /// The pack.
+        pack: BlobId,
+        /// A content that should be in it.
+        id: ContentId,
+    },
+    /// A pack is shorter than the indexes say.
+    #[error("pack {pack} has {found} bytes; content {id} ends at {needed}")]
     PackShort {
         /// The pack.
         pack: BlobId,
@@ -221,8 +229,16 @@ pub enum MoverError {
         id: ContentId,
         /// How long the pack has to be for it.
         needed: u64,
-        /// How long it is; `None` when it is missing.
-        found: Option<u64>,
+        /// How long it is.
+        found: u64,
+    },
+    /// A content that is wanted in several places cannot be read.
+    #[error("content {id} of pack {pack} cannot be read; why is told where it was wanted first")]
+    SameContent {
+        /// The content.
+        id: ContentId,
+        /// The pack.
+        pack: BlobId,
     },
 }
 

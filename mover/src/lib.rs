@@ -6,11 +6,13 @@ mod descent;
 pub mod diff;
 mod error;
 pub mod io;
+mod fetch;
 mod mapped;
 mod pipeline;
 pub mod random;
 pub mod repository;
 pub mod snapshot;
+pub mod restore;
 pub mod snapshots;
 pub mod storage;
 

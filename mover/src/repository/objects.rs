@@ -122,6 +122,13 @@ impl ObjectParts {
         Ok(None)
     }
 
+    /// Where the last part that is known of ends; after the first part was taken, the length of the object unless it
+    /// is a single content.
+    pub(crate) fn end(&self) -> Option<u64> {
+        let (start, len, _) = self.ahead.first()?;
+        start.checked_add((*len)?)
+    }
+
     async fn expand(&mut self, repository: &Repository, start: u64, len: Option<u64>, list: ObjectId) -> Result<()> {
         /// A list longer than this would name more parts than a file of 100 TiB has.
         const LIST_LEN_MAX: u64 = 4 << 30;

@@ -1,0 +1,438 @@
+//! The fetching room: contents that are wanted here and there are read pack by pack, opened, checked and handed out.
+//!
+//! One side says what it wants, in any order ([`Gather`]). What lies close together in a pack is read with one request,
+//! and a content that is wanted several times is opened once. The other side is any number of threads that call
+//! [`Fetch::serve`].
+//!
+//! Budget: one core opens and checks what the repository's hash and cipher allow; holds [`Fetch::new`]'s bytes, and
+//! at most [`WINDOW_PIECES_MAX`] pieces per gatherer; waits for the storage and for whoever takes the bytes.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
+use windlass_repo_format::id::{BlobId, ObjectId};
+use windlass_repo_format::index::IndexEntry;
+
+use crate::blocking::block_on;
+use crate::error::{MoverError, Result};
+use crate::repository::{ObjectPart, Repository};
+use crate::storage::{BlobRange, StorageError};
+
+/// No more than so many bytes of a pack are read with one request, unless a single content is longer.
+const READ_LEN_MAX: u64 = 4 << 20;
+/// Bytes between two wanted contents that are rather read than skipped with a second request.
+const GAP_LEN_MAX: u64 = 64 << 10;
+/// Pieces that one request may serve: more would leave the other threads without work.
+const READ_PIECES_MAX: usize = 128;
+/// Bytes handed out from one request, where few contents fill many places.
+const READ_OUTPUT_MAX: u64 = 64 << 20;
+/// Pieces, and bytes of packs, that are gathered before the reading order is decided.
+pub(crate) const WINDOW_PIECES_MAX: usize = 2048;
+const WINDOW_LEN_MAX: u64 = 32 << 20;
+/// How often whoever waits looks whether the work was stopped.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
+
+/// Takes the bytes of pieces. Every piece ends in exactly one call of one of these.
+pub(crate) trait Taker: Send + Sync {
+    /// The bytes of one part of the object, checked.
+    fn take(&self, part: &ObjectPart, bytes: &[u8]);
+    /// The part cannot be had.
+    fn lose(&self, part: &ObjectPart, error: MoverError);
+}
+
+/// One part of an object that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Piece<T> {
+    pub object: ObjectId,
+    pub part: ObjectPart,
+    pub entry: IndexEntry,
+    pub to: T,
+}
+
+/// Pieces of one pack, near each other, in the order of their offsets.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    pack: BlobId,
+    offset: u64,
+    len: u64,
+    pieces: Vec<Piece<T>>,
+}
+
+/// Whether to go on: the owner's wish, and the first error after which nothing makes sense.
+#[derive(Debug)]
+pub(crate) struct Stop<'a> {
+    cancel: &'a AtomicBool,
+    stopped: AtomicBool,
+    reason: Mutex<Option<MoverError>>,
+}
+
+impl<'a> Stop<'a> {
+    pub(crate) fn new(cancel: &'a AtomicBool) -> Self {
+        Self {
+            cancel,
+            stopped: AtomicBool::new(false),
+            reason: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed) || self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Ends the work because of an error that would meet everything that follows.
+    pub(crate) fn set(&self, error: MoverError) {
+        lock(&self.reason).get_or_insert(error);
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// What ended the work, if anything did.
+    pub(crate) fn into_result(self) -> Result<()> {
+        let cancelled = self.cancel.load(Ordering::Relaxed);
+        match self.reason.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None if cancelled => Err(MoverError::Cancelled),
+            None => Ok(()),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number of things of which only so many may be in use; a place is free again when its [`Slot`] is dropped.
+#[derive(Debug)]
+pub(crate) struct Slots(Arc<SlotsInner>);
+
+#[derive(Debug)]
+struct SlotsInner {
+    free: Mutex<u64>,
+    freed: Condvar,
+    max: u64,
+}
+
+/// Some places of [`Slots`].
+#[derive(Debug)]
+pub(crate) struct Slot {
+    of: Arc<SlotsInner>,
+    count: u64,
+}
+
+impl Slots {
+    pub(crate) fn new(max: u64) -> Self {
+        Self(Arc::new(SlotsInner {
+            free: Mutex::new(max),
+            freed: Condvar::new(),
+            max,
+        }))
+    }
+
+    /// So many places, or all there are if that is fewer; `None` when they are not free.
+    pub(crate) fn try_take(&self, count: u64) -> Option<Slot> {
+        let count = count.min(self.0.max);
+        let mut free = lock(&self.0.free);
+        *free = free.checked_sub(count)?;
+        Some(Slot {
+            of: self.0.clone(),
+            count,
+        })
+    }
+
+    /// As [`Slots::try_take`], waiting for them; `None` when the work was stopped.
+    pub(crate) fn take(&self, count: u64, stop: &Stop<'_>) -> Option<Slot> {
+        loop {
+            if let Some(slot) = self.try_take(count) {
+                return Some(slot);
+            }
+            if stop.is_set() {
+                return None;
+            }
+            let free = lock(&self.0.free);
+            if *free < count.min(self.0.max) {
+                drop(self.0.freed.wait_timeout(free, LOOK_AROUND));
+            }
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *lock(&self.of.free) += self.count;
+        self.of.freed.notify_all();
+    }
+}
+
+/// Collects pieces, and decides in which order and how many at a time they are read.
+#[derive(Debug)]
+pub(crate) struct Gather<'a, T> {
+    pieces: Vec<Piece<T>>,
+    len: u64,
+    to: Sender<Batch<T>>,
+    stop: &'a Stop<'a>,
+}
+
+impl<'a, T: Taker> Gather<'a, T> {
+    pub(crate) fn new(to: Sender<Batch<T>>, stop: &'a Stop<'a>) -> Self {
+        Self {
+            pieces: Vec::new(),
+            len: 0,
+            to,
+            stop,
+        }
+    }
+
+    /// Asks for a piece.
+    pub(crate) fn push(&mut self, piece: Piece<T>) {
+        self.len += u64::from(piece.entry.packed_len.bytes());
+        self.pieces.push(piece);
+        if self.pieces.len() >= WINDOW_PIECES_MAX || self.len >= WINDOW_LEN_MAX {
+            self.flush();
+        }
+    }
+
+    /// Sends everything off. To be called before waiting for anything that pieces still held here may be part of.
+    pub(crate) fn flush(&mut self) {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        self.len = 0;
+        pieces.sort_by(|a, b| {
+            let place = |piece: &Piece<T>| piece.entry.offset;
+            a.entry.pack.cmp(&b.entry.pack).then_with(|| place(a).cmp(&place(b)))
+        });
+        let mut batch: Option<Batch<T>> = None;
+        let mut output = 0;
+        for piece in pieces {
+            let original = u64::from(piece.entry.original_len.bytes());
+            let fits = batch
+                .as_ref()
+                .is_some_and(|batch| batch.takes(&piece) && output + original <= READ_OUTPUT_MAX);
+            if !fits {
+                if let Some(full) = batch.take() {
+                    self.send(full);
+                }
+                output = 0;
+            }
+            output += original;
+            match &mut batch {
+                Some(batch) => batch.add(piece),
+                None => batch = Some(Batch::of(piece)),
+            }
+        }
+        if let Some(last) = batch {
+            self.send(last);
+        }
+    }
+
+    fn send(&self, batch: Batch<T>) {
+        let mut waiting = batch;
+        while !self.stop.is_set() {
+            match self.to.send_timeout(waiting, LOOK_AROUND) {
+                Ok(()) => return,
+                Err(SendTimeoutError::Timeout(again)) => waiting = again,
+                Err(SendTimeoutError::Disconnected(lost)) => {
+                    waiting = lost;
+                    break;
+                }
+            }
+        }
+        waiting.lose_all();
+    }
+}
+
+fn range_of(entry: &IndexEntry) -> std::ops::Range<u64> {
+    let start = u64::from(entry.offset.bytes());
+    start..start + u64::from(entry.packed_len.bytes())
+}
+
+impl<T: Taker> Batch<T> {
+    fn of(piece: Piece<T>) -> Self {
+        let range = range_of(&piece.entry);
+        Self {
+            pack: piece.entry.pack.clone(),
+            offset: range.start,
+            len: range.end - range.start,
+            pieces: vec![piece],
+        }
+    }
+
+    fn takes(&self, piece: &Piece<T>) -> bool {
+        let range = range_of(&piece.entry);
+        let end = self.offset + self.len;
+        self.pack == piece.entry.pack
+            && self.pieces.len() < READ_PIECES_MAX
+            && range.start <= end + GAP_LEN_MAX
+            && range.end.max(end) - self.offset <= READ_LEN_MAX
+    }
+
+    fn add(&mut self, piece: Piece<T>) {
+        let end = (self.offset + self.len).max(range_of(&piece.entry).end);
+        self.len = end - self.offset;
+        self.pieces.push(piece);
+    }
+
+    fn lose_all(self) {
+        for piece in self.pieces {
+            piece.to.lose(&piece.part, MoverError::Cancelled);
+        }
+    }
+
+    /// What serving this holds in memory: the bytes read, and the largest content opened and inflated.
+    fn cost(&self) -> u64 {
+        let content = |piece: &Piece<T>| {
+            u64::from(piece.entry.packed_len.bytes()) + u64::from(piece.entry.original_len.bytes())
+        };
+        self.len + self.pieces.iter().map(content).max().unwrap_or(0)
+    }
+}
+
+/// What the threads that read share.
+#[derive(Debug)]
+pub(crate) struct Fetch<'a> {
+    repository: &'a Repository,
+    memory: Slots,
+    stop: &'a Stop<'a>,
+    /// Packs that are not there, even by the newest indexes.
+    lost: Mutex<HashSet<BlobId>>,
+}
+
+impl<'a> Fetch<'a> {
+    /// Readers that hold so many bytes together, or a single content if that is longer.
+    pub(crate) fn new(repository: &'a Repository, memory_bytes: u64, stop: &'a Stop<'a>) -> Self {
+        Self {
+            repository,
+            memory: Slots::new(memory_bytes.max(1)),
+            stop,
+            lost: Mutex::default(),
+        }
+    }
+
+    /// The index entry of a content. One that no index knows is looked for once more in fresh ones.
+    pub(crate) fn locate(&self, part: &ObjectPart) -> Result<IndexEntry> {
+        match self.repository.locate(&part.content) {
+            Err(MoverError::ContentMissing { id }) => {
+                // An index that is only just read cannot have become outdated.
+                if self.repository.index_age() >= jiff::SignedDuration::from_secs(1) {
+                    block_on(self.repository.refresh())?;
+                }
+                self.repository.locate(&id)
+            }
+            other => other,
+        }
+    }
+
+    /// Reads and hands out batches until the other side is gone.
+    pub(crate) fn serve<T: Taker>(&self, batches: &Receiver<Batch<T>>) {
+        for batch in batches {
+            match self.memory.take(batch.cost(), self.stop) {
+                Some(_memory) if !self.stop.is_set() => self.serve_batch(batch),
+                _ => batch.lose_all(),
+            }
+        }
+    }
+
+    fn serve_batch<T: Taker>(&self, batch: Batch<T>) {
+        let Batch {
+            pack,
+            offset,
+            len,
+            pieces,
+        } = batch;
+        // When the whole cannot be read, each content is tried alone: one that lies before the damage can be had.
+        let read = self.read_range(&pack, offset, len).ok();
+        for same in pieces.chunk_by(|a, b| a.entry == b.entry) {
+            let entry = &same[0].entry;
+            let range = range_of(entry);
+            let sealed = read.as_ref().map(|bytes| {
+                let start = (range.start - offset) as usize;
+                bytes.slice(start..start + (range.end - range.start) as usize)
+            });
+            let plain = match sealed {
+                Some(sealed) => self.open(entry, &sealed),
+                None => self.read_alone(entry),
+            };
+            match plain {
+                Ok(plain) => self.hand_out(same, plain),
+                Err(error) => lose(same, error),
+            }
+        }
+    }
+
+    fn read_range(&self, pack: &BlobId, offset: u64, len: u64) -> std::result::Result<Bytes, StorageError> {
+        block_on(self.repository.storage().read(pack, BlobRange::Part { offset, len }))
+    }
+
+    fn open(&self, entry: &IndexEntry, sealed: &[u8]) -> Result<Vec<u8>> {
+        let plain = self.repository.open_sealed(entry, sealed)?;
+        self.repository.check_hash(entry, &plain)?;
+        Ok(plain)
+    }
+
+    /// Reads one content. A pack that vanished since the indexes were read is looked for once in fresh ones.
+    fn read_alone(&self, entry: &IndexEntry) -> Result<Vec<u8>> {
+        match self.read_entry(entry) {
+            Err(MoverError::Storage {
+                source: StorageError::NotFound { .. },
+                ..
+            }) => {}
+            other => return other,
+        }
+        let missing = || MoverError::PackMissing {
+            pack: entry.pack.clone(),
+            id: entry.id,
+        };
+        if lock(&self.lost).contains(&entry.pack) {
+            return Err(missing());
+        }
+        block_on(self.repository.refresh())?;
+        let moved = self.repository.locate(&entry.id)?;
+        if moved.pack == entry.pack {
+            lock(&self.lost).insert(entry.pack.clone());
+            return Err(missing());
+        }
+        self.read_entry(&moved)
+    }
+
+    fn read_entry(&self, entry: &IndexEntry) -> Result<Vec<u8>> {
+        let range = range_of(entry);
+        let sealed = self
+            .read_range(&entry.pack, range.start, range.end - range.start)
+            .map_err(|source| {
+                let doing = format!("cannot read content {} of pack {}", entry.id, entry.pack);
+                self.repository.storage_failed(doing, source)
+            })?;
+        self.open(entry, &sealed)
+    }
+
+    fn hand_out<T: Taker>(&self, same: &[Piece<T>], plain: Vec<u8>) {
+        let (last, others) = same.split_last().expect("a group has at least one piece");
+        for piece in others.iter().filter(|piece| piece.part.compressed) {
+            self.finish(piece, plain.clone());
+        }
+        for piece in others.iter().filter(|piece| !piece.part.compressed) {
+            match piece.part.len.filter(|wanted| *wanted != plain.len() as u64) {
+                Some(_) => self.finish(piece, plain.clone()), // gives the right error
+                None => piece.to.take(&piece.part, &plain),
+            }
+        }
+        self.finish(last, plain);
+    }
+
+    fn finish<T: Taker>(&self, piece: &Piece<T>, plain: Vec<u8>) {
+        match self.repository.finish_part(&piece.object, &piece.part, plain) {
+            Ok(bytes) => piece.to.take(&piece.part, &bytes),
+            Err(error) => piece.to.lose(&piece.part, error),
+        }
+    }
+}
+
+fn lose<T: Taker>(same: &[Piece<T>], error: MoverError) {
+    let (first, others) = same.split_first().expect("a group has at least one piece");
+    for piece in others {
+        let (id, pack) = (piece.entry.id, piece.entry.pack.clone());
+        piece.to.lose(&piece.part, MoverError::SameContent { id, pack });
+    }
+    first.to.lose(&first.part, error);
+}
