@@ -4,7 +4,7 @@
 //! again. Budget: 200,000 names per second warm; holds the names of the directories on the way down (8 MiB per
 //! directory, the rest on disk), and waits for the file system and for a free place in the window.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use windlass_repo_format::policy::{EffectivePolicy, PolicyPlace};
 use windlass_repo_format::snapshot::DirEntry;
 
 use super::event::{Event, Failure, Item, Sequence, Step};
+use super::extended::Extended;
 use super::names::{Name, NameSorter, SORT_BYTES_MAX, SortedNames};
 use super::previous::Previous;
 use super::source::{Attributes, FileKind, OpenDirectory};
@@ -28,8 +29,10 @@ use crate::repository::Repository;
 /// How often, and after which pause, a directory is tried again when there are too many open files.
 const OPEN_ATTEMPTS: u32 = 400;
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
-/// Files of ignore rules larger than this are not read as such.
-const DOT_FILE_BYTES_MAX: u64 = 16 << 20;
+/// A file of rules that is larger than this makes its directory unreadable.
+const RULES_LEN_MAX: u64 = 16 << 20;
+/// How much of a tag is looked at.
+const CACHE_DIR_TAG_LEN_MAX: u64 = 4096;
 const CACHE_DIR_TAG: &[u8] = b"CACHEDIR.TAG";
 
 /// What the walk gives.
@@ -45,7 +48,7 @@ pub(crate) enum Walked {
 #[derive(Debug)]
 pub(crate) struct Walk {
     repository: Repository,
-    root_device: u64,
+    extended: Extended,
     levels: Vec<Level>,
     /// The root, before its first name is asked for.
     pending: Option<Box<(Event, Level)>>,
@@ -73,8 +76,9 @@ impl Walk {
         name: Vec<u8>,
         policy: PolicyPlace,
         previous: Vec<ObjectId>,
+        extended: Extended,
     ) -> Result<Self> {
-        let directory = OpenDirectory::new(root, path.clone(), Vec::new(), policy);
+        let directory = OpenDirectory::new(root, attributes.device, path.clone(), Vec::new(), policy);
         let failed = |source| MoverError::File {
             doing: "read folder",
             path,
@@ -82,10 +86,10 @@ impl Walk {
         };
         let previous = Previous::open(&repository, previous);
         let level = Level::open(directory, previous, None).map_err(failed)?;
-        let event = level.enter_event(name, attributes);
+        let event = level.enter_event(name, attributes, &extended);
         Ok(Self {
             repository,
-            root_device: attributes.device,
+            extended,
             levels: Vec::new(),
             pending: Some(Box::new((event, level))),
             next: 0,
@@ -178,21 +182,21 @@ impl Walk {
         }
         let previous = level.previous.find(&self.repository, false, &name);
         let rules = level.rules.clone();
+        // Looked at before it is opened: what is mounted there may not let anybody in.
+        if parent.policy.effective().files.one_file_system
+            && parent.stat(&name).is_ok_and(|attributes| attributes.device != parent.device)
+        {
+            return self.step(Event::Excluded { kind: FileKind::Directory, size: 0 });
+        }
         match open_child(&parent, &name) {
             Ok((fd, attributes)) => {
-                if parent.policy.effective().files.one_file_system && attributes.device != self.root_device {
-                    return self.step(Event::Excluded {
-                        kind: FileKind::Directory,
-                        size: 0,
-                    });
-                }
                 let policy = parent.policy.enter(&String::from_utf8_lossy(&name));
-                let directory = OpenDirectory::new(fd, parent.path_of(&name), relative.clone(), policy);
+                let directory = OpenDirectory::new(fd, attributes.device, parent.path_of(&name), relative.clone(), policy);
                 let objects = previous.iter().filter_map(|entry| entry.object).collect();
                 let previous = Previous::open(&self.repository, objects);
                 match Level::open(directory, previous, Some(&rules)) {
                     Ok(level) => {
-                        let event = level.enter_event(name, attributes);
+                        let event = level.enter_event(name, attributes, &self.extended);
                         self.levels.push(level);
                         self.step(event)
                     }
@@ -259,7 +263,7 @@ impl Level {
             }
         }
         for dot_file in &policy.files.dot_ignore_files {
-            if let Some(bytes) = read_small(&directory, dot_file.as_bytes())? {
+            if let Some(bytes) = read_rules(&directory, dot_file.as_bytes())? {
                 rules.add_dot_file(&bytes).map_err(io::Error::other)?;
             }
         }
@@ -274,12 +278,13 @@ impl Level {
         })
     }
 
-    fn enter_event(&self, name: Vec<u8>, attributes: Attributes) -> Event {
+    fn enter_event(&self, name: Vec<u8>, attributes: Attributes, extended: &Extended) -> Event {
         let compression = metadata_compression(self.directory.policy.effective());
         Event::Enter {
             name,
             relative: self.directory.relative.clone(),
             attributes,
+            extended_attributes: extended.of_open(attributes.device, self.directory.as_fd()),
             compression,
         }
     }
@@ -316,25 +321,37 @@ fn read_names(directory: &OpenDirectory) -> io::Result<SortedNames> {
     sorter.finish()
 }
 
-/// The bytes of a small file of the directory; `None` where there is no such regular file.
-fn read_small(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    use std::io::Read;
-    match directory.open_file(name) {
-        Ok((file, attributes)) if attributes.kind == FileKind::File => {
-            let mut bytes = Vec::new();
-            file.take(DOT_FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-            Ok(Some(bytes))
+/// The rules in a file of the directory; `None` where there is no such file. A link is followed, and must lead to one:
+/// rules that cannot be read are no reason to store what they leave out.
+fn read_rules(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let (file, attributes) = match directory.open_file(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            let target = directory.open_followed(name)?;
+            if target.1.kind != FileKind::File {
+                let text = format!("{} does not lead to a file", String::from_utf8_lossy(name));
+                return Err(io::Error::other(text));
+            }
+            target
         }
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => Ok(None),
-        Err(error) => Err(error),
+        opened => opened?,
+    };
+    if attributes.kind != FileKind::File {
+        return Ok(None);
     }
+    let mut bytes = Vec::new();
+    file.take(RULES_LEN_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > RULES_LEN_MAX {
+        let text = format!("{} has more than {RULES_LEN_MAX} bytes", String::from_utf8_lossy(name));
+        return Err(io::Error::other(text));
+    }
+    Ok(Some(bytes))
 }
 
 fn is_cache_dir(directory: &OpenDirectory) -> bool {
-    read_small(directory, CACHE_DIR_TAG)
-        .ok()
-        .flatten()
-        .is_some_and(|bytes| is_cache_dir_tag(&bytes))
+    let Ok((file, attributes)) = directory.open_file(CACHE_DIR_TAG) else { return false };
+    let mut bytes = Vec::new();
+    attributes.kind == FileKind::File
+        && file.take(CACHE_DIR_TAG_LEN_MAX).read_to_end(&mut bytes).is_ok()
+        && is_cache_dir_tag(&bytes)
 }

@@ -48,7 +48,7 @@ impl Opened {
             Root::Directory(fd, attributes) => {
                 let directories = previous.iter().filter(|root| root.kind == EntryKind::Directory);
                 let objects = directories.filter_map(|root| root.object).collect();
-                let walk = Walk::new(repository.clone(), fd, attributes, options.path.clone(), name, place, objects)?;
+                let walk = Walk::new(repository.clone(), fd, attributes, options.path.clone(), name, place, objects, visit.extended.clone())?;
                 Ok(Self { source: Source::Tree(Box::new(walk)), wrap: Wrap::No })
             }
             Root::File(file, attributes) => Ok(Self::file(options, visit, &place, (file, attributes), name)),
