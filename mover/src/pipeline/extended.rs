@@ -35,15 +35,25 @@ impl Extended {
     }
 
     fn ask(&self, device: u64, list: impl FnOnce(&mut [u8]) -> rustix::io::Result<usize>) -> bool {
-        if self.without.read().unwrap_or_else(PoisonError::into_inner).contains(&device) {
+        if self
+            .without
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&device)
+        {
             return false;
         }
         let mut names = [0; NAMES_LEN_MAX];
         match list(&mut names) {
-            Ok(len) => names[..len].split(|byte| *byte == 0).any(|name| !name.is_empty() && name != LABEL),
+            Ok(len) => names[..len]
+                .split(|byte| *byte == 0)
+                .any(|name| !name.is_empty() && name != LABEL),
             Err(Errno::RANGE) => true,
             Err(Errno::NOTSUP) => {
-                self.without.write().unwrap_or_else(PoisonError::into_inner).push(device);
+                self.without
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(device);
                 false
             }
             Err(_) => false,

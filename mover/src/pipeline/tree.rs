@@ -11,9 +11,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use windlass_repo_format::id::ContentPrefix;
 use windlass_repo_format::json::lossy_name;
-use windlass_repo_format::snapshot::{
-    DirEntry, DirectoryWriter, EntryKind, SnapshotStats, SummaryBuilder,
-};
+use windlass_repo_format::snapshot::{DirEntry, DirectoryWriter, EntryKind, SnapshotStats, SummaryBuilder};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::buffers::Buffers;
@@ -68,7 +66,12 @@ struct OpenDirectory {
 
 impl Tree {
     pub(crate) fn new(splitter: SplitterAlgorithm, progress: Arc<Progress>) -> Self {
-        Self { splitter, stack: Vec::new(), progress, gathered: Gathered::default() }
+        Self {
+            splitter,
+            stack: Vec::new(),
+            progress,
+            gathered: Gathered::default(),
+        }
     }
 
     /// From here on, directories that end are marked as not whole.
@@ -84,17 +87,32 @@ impl Tree {
     /// Takes in the next step of the walk.
     pub(crate) fn take(&mut self, event: Event, sink: &mut dyn ContentSink) -> Result<()> {
         match event {
-            Event::Enter { name, relative, attributes, extended_attributes, compression } => {
-                let format = MetadataFormat { splitter: self.splitter, compression };
+            Event::Enter {
+                name,
+                relative,
+                attributes,
+                extended_attributes,
+                compression,
+            } => {
+                let format = MetadataFormat {
+                    splitter: self.splitter,
+                    compression,
+                };
                 self.gathered.stats.dir_count += 1;
                 self.progress.directories.fetch_add(1, Ordering::Relaxed);
                 let directory = OpenDirectory::new(name, relative, attributes, format);
-                self.stack.push(OpenDirectory { extended_attributes, ..directory });
+                self.stack.push(OpenDirectory {
+                    extended_attributes,
+                    ..directory
+                });
                 Ok(())
             }
             Event::Leave => self.leave(sink),
             Event::Stored { entry, origin, notes } => self.stored(entry, origin, notes, sink),
-            Event::Excluded { kind: FileKind::Directory, .. } => {
+            Event::Excluded {
+                kind: FileKind::Directory,
+                ..
+            } => {
                 self.gathered.stats.excluded_dir_count += 1;
                 Ok(())
             }
@@ -156,8 +174,15 @@ impl Tree {
             Ok(text) if !text.contains(char::REPLACEMENT_CHARACTER) => return,
             valid => valid.is_ok(),
         };
-        let collides = self.stack.last_mut().is_some_and(|directory| directory.sees_again(&lossy_name(name)));
-        let kind = if collides { LostKind::NameCollides } else { LostKind::NameNotUtf8 };
+        let collides = self
+            .stack
+            .last_mut()
+            .is_some_and(|directory| directory.sees_again(&lossy_name(name)));
+        let kind = if collides {
+            LostKind::NameCollides
+        } else {
+            LostKind::NameNotUtf8
+        };
         if collides || !is_utf8 {
             let relative = self.relative_of(name);
             self.note(kind, &relative);
@@ -187,7 +212,9 @@ impl Tree {
 
     fn failed(&mut self, failure: Failure) {
         if let Some(directory) = self.stack.last_mut() {
-            directory.summary.add_failed(failure.relative.as_slice(), failure.error.as_bytes(), failure.ignored);
+            directory
+                .summary
+                .add_failed(failure.relative.as_slice(), failure.error.as_bytes(), failure.ignored);
         }
         // As Kopia counts them.
         if failure.is_directory {
@@ -277,13 +304,24 @@ impl OpenDirectory {
     }
 
     fn close(self, incomplete: Option<&'static str>, sink: &mut dyn ContentSink) -> Result<DirEntry> {
-        let Self { name, attributes, writer, mut stream, summary, .. } = self;
+        let Self {
+            name,
+            attributes,
+            writer,
+            mut stream,
+            summary,
+            ..
+        } = self;
         let summary = summary.finish(attributes.mtime, incomplete.map(str::to_owned));
         let mut bytes = Vec::new();
         writer.finish(&summary, &mut bytes).map_err(MoverError::Settings)?;
         stream.push(&bytes, sink)?;
         let object = Some(stream.finish(sink)?);
-        Ok(DirEntry { object, summary: Some(summary), ..attributes.entry(&name, EntryKind::Directory) })
+        Ok(DirEntry {
+            object,
+            summary: Some(summary),
+            ..attributes.entry(&name, EntryKind::Directory)
+        })
     }
 }
 

@@ -104,7 +104,10 @@ impl Visit {
         let policy = item.directory.policy.effective().clone();
         let other_device = attributes.device != item.directory.device;
         if policy.files.one_file_system && other_device && item.directory.is_mount_point(&item.name) {
-            return Err(Event::Excluded { kind: FileKind::File, size: attributes.size });
+            return Err(Event::Excluded {
+                kind: FileKind::File,
+                size: attributes.size,
+            });
         }
         if policy.files.max_file_size.is_some_and(|limit| attributes.size > limit) {
             return Err(Event::Excluded {
@@ -135,7 +138,9 @@ impl Visit {
         let splitter = self.splitter_for(&policy);
         let notes = self.notes(&item, &attributes, Some(&file));
         let object = self.object(&item, &attributes, EntryKind::File, compression, notes);
-        let part_len = u64::try_from(policy.upload.parallel_upload_above_size).ok().filter(|len| *len > 0);
+        let part_len = u64::try_from(policy.upload.parallel_upload_above_size)
+            .ok()
+            .filter(|len| *len > 0);
         let in_parts = part_len.is_some_and(|len| attributes.size > len);
         if attributes.size <= SMALL_FILE_BYTES_MAX && !in_parts {
             let mut bytes = Vec::with_capacity(attributes.size as usize + 1);
@@ -153,7 +158,14 @@ impl Visit {
             }
         }
         let ignore_errors = policy.errors.ignore_file_errors;
-        let large = LargeFile { file, attributes, object, part_len, ignore_errors, is_device: false };
+        let large = LargeFile {
+            file,
+            attributes,
+            object,
+            part_len,
+            ignore_errors,
+            is_device: false,
+        };
         Ok(Visited::Large(large, splitter))
     }
 

@@ -184,14 +184,20 @@ impl Walk {
         let rules = level.rules.clone();
         // Looked at before it is opened: what is mounted there may not let anybody in.
         if parent.policy.effective().files.one_file_system
-            && parent.stat(&name).is_ok_and(|attributes| attributes.device != parent.device)
+            && parent
+                .stat(&name)
+                .is_ok_and(|attributes| attributes.device != parent.device)
         {
-            return self.step(Event::Excluded { kind: FileKind::Directory, size: 0 });
+            return self.step(Event::Excluded {
+                kind: FileKind::Directory,
+                size: 0,
+            });
         }
         match open_child(&parent, &name) {
             Ok((fd, attributes)) => {
                 let policy = parent.policy.enter(&String::from_utf8_lossy(&name));
-                let directory = OpenDirectory::new(fd, attributes.device, parent.path_of(&name), relative.clone(), policy);
+                let directory =
+                    OpenDirectory::new(fd, attributes.device, parent.path_of(&name), relative.clone(), policy);
                 let objects = previous.iter().filter_map(|entry| entry.object).collect();
                 let previous = Previous::open(&self.repository, objects);
                 match Level::open(directory, previous, Some(&rules)) {
@@ -225,7 +231,10 @@ pub(crate) fn failure(directory: &OpenDirectory, relative: Vec<u8>, error: &io::
     };
     Event::Failed(Failure {
         relative,
-        error: error.to_string(), ignored, is_directory: failed == Failed::Directory })
+        error: error.to_string(),
+        ignored,
+        is_directory: failed == Failed::Directory,
+    })
 }
 
 /// Opens a child directory; waits for the files in flight when too many are open.
@@ -349,7 +358,9 @@ fn read_rules(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u
 }
 
 fn is_cache_dir(directory: &OpenDirectory) -> bool {
-    let Ok((file, attributes)) = directory.open_file(CACHE_DIR_TAG) else { return false };
+    let Ok((file, attributes)) = directory.open_file(CACHE_DIR_TAG) else {
+        return false;
+    };
     let mut bytes = Vec::new();
     attributes.kind == FileKind::File
         && file.take(CACHE_DIR_TAG_LEN_MAX).read_to_end(&mut bytes).is_ok()

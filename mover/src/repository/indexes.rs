@@ -140,7 +140,11 @@ impl Repository {
 
     /// Puts a view in the place of the one that it was made from. False when another one has taken that place.
     fn replace_view(&self, old: &Arc<IndexView>, new: IndexView) -> bool {
-        let mut view = self.inner.index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut view = self
+            .inner
+            .index
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_current = Arc::ptr_eq(&view, old);
         if is_current {
             *view = Arc::new(new);
@@ -212,7 +216,10 @@ impl Repository {
         loop {
             let old = self.view();
             match self.load_view(&old).await {
-                Err(MoverError::Storage { source: StorageError::NotFound { .. }, .. }) if vanished < VANISHED_MAX => {
+                Err(MoverError::Storage {
+                    source: StorageError::NotFound { .. },
+                    ..
+                }) if vanished < VANISHED_MAX => {
                     vanished += 1;
                     debug!(vanished, "an index blob vanished while the indexes were read");
                     if tokio::runtime::Handle::try_current().is_ok() {

@@ -209,7 +209,10 @@ impl WriteSession {
         let original_len = u64::from(about.original_len.bytes());
         let pack = place.get_or_insert_with(|| self.open_pack(class));
         let added = pack.add(about, bytes);
-        added.map_err(|source| MoverError::Blob { blob: pack.id().clone(), source })?;
+        added.map_err(|source| MoverError::Blob {
+            blob: pack.id().clone(),
+            source,
+        })?;
         let closed = if pack.len() as u64 >= full { place.take() } else { None };
         drop(packs);
         let was_last = {
@@ -329,7 +332,6 @@ impl WriteSession {
         };
         lock(&self.pending).manifests.push(deletion);
     }
-
 }
 
 impl OpenPacks {

@@ -44,7 +44,9 @@ impl Generations {
 
     /// Takes one away; true when it was its generation's last.
     pub(super) fn remove(&mut self, generation: u64) -> bool {
-        let Some(left) = self.0.get_mut(&generation) else { return false };
+        let Some(left) = self.0.get_mut(&generation) else {
+            return false;
+        };
         *left -= 1;
         let was_last = *left == 0;
         if was_last {

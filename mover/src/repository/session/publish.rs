@@ -92,7 +92,8 @@ impl WriteSession {
         let manifests = std::mem::take(&mut lock(&self.pending).manifests);
         if !manifests.is_empty() {
             let batch = encode_batch(&manifests);
-            self.write_content(Some(ContentPrefix::MANIFEST), &batch, Some(Compression::ZstdFastest)).await?;
+            self.write_content(Some(ContentPrefix::MANIFEST), &batch, Some(Compression::ZstdFastest))
+                .await?;
         }
         self.store_open_packs().await?;
         self.publish_stored().await?;
