@@ -338,7 +338,10 @@ impl Side {
         let mut entries = repository.directory_entries(id);
         while let Some(entry) = entries.next(repository).await? {
             let this = place(&entry);
-            if last.as_ref().is_some_and(|(group, name)| (*group, name.as_slice()) >= this) {
+            if last
+                .as_ref()
+                .is_some_and(|(group, name)| (*group, name.as_slice()) >= this)
+            {
                 return Self::held(repository, id).await;
             }
             last = Some((this.0, entry.name));

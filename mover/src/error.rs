@@ -162,6 +162,16 @@ pub enum MoverError {
     /// No engine for bulk I/O can be had as it was asked for.
     #[error("cannot read files in bulk")]
     Engine(#[from] crate::io::EngineError),
+    /// The storage took a blob and says that it has another length.
+    #[error("blob {blob} has {found} bytes in storage where {wanted} were written")]
+    StoredLength {
+        /// The blob.
+        blob: BlobId,
+        /// How many bytes were written.
+        wanted: u64,
+        /// How many the storage says it has.
+        found: u64,
+    },
     /// The work was stopped by its owner.
     #[error("stopped before the end")]
     Cancelled,

@@ -5,14 +5,14 @@ pub mod clock;
 mod descent;
 pub mod diff;
 mod error;
-pub mod io;
 mod fetch;
+pub mod io;
 mod mapped;
 mod pipeline;
 pub mod random;
 pub mod repository;
-pub mod snapshot;
 pub mod restore;
+pub mod snapshot;
 pub mod snapshots;
 pub mod storage;
 
