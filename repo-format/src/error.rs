@@ -51,4 +51,12 @@ pub enum FormatError {
     /// The blob `kopia.maintenance` was sealed with another key, or its bytes have changed.
     #[error("the maintenance schedule does not open with this key")]
     MaintenanceScheduleSeal,
+    /// A line of a dot file or a rule of a policy that is no ignore rule.
+    #[error("{rule:?} is not an ignore rule: {reason}")]
+    BadIgnoreRule {
+        /// The rule, at most 80 characters of it.
+        rule: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
