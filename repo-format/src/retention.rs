@@ -58,22 +58,18 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Incomplete snapshots younger than this are kept.
-const INCOMPLETE_AGE_MAX: SignedDuration = SignedDuration::from_hours(4);
+/// Incomplete snapshots are kept if they were begun less than this before the newest one.
+const INCOMPLETE_AGE_LIMIT: SignedDuration = SignedDuration::from_hours(4);
 /// The newest so many incomplete snapshots are kept whatever their age.
 const INCOMPLETE_KEPT: usize = 3;
 
-/// The reasons to keep each of the snapshots of one source, in the order given; `now` matters to incomplete ones only.
+/// The reasons to keep each of the snapshots of one source, in the order given.
 ///
 /// Periods are those of the UTC calendar. (So they are in Kopia, except for weeks, which it takes from the zone of the
 /// machine; a repository that is shared should not depend on who looks at it.) If all numbers are zero, everything is kept.
 /// The newest snapshot of a period stands for it;
 /// a period counts if that snapshot is not older than the newest complete one by more than the number of periods kept.
-pub fn retention_reasons(
-    policy: &EffectiveRetention,
-    snapshots: &[RetentionSnapshot],
-    now: Timestamp,
-) -> Vec<Vec<Reason>> {
+pub fn retention_reasons(policy: &EffectiveRetention, snapshots: &[RetentionSnapshot]) -> Vec<Vec<Reason>> {
     let mut reasons = vec![Vec::new(); snapshots.len()];
     let mut newest_first: Vec<usize> = (0..snapshots.len()).collect();
     newest_first.sort_by_key(|place| Reverse((snapshots[*place].start, snapshots[*place].end)));
@@ -89,21 +85,19 @@ pub fn retention_reasons(
             reasons[place] = counting.reasons(rank, snapshots[place].start);
         }
     }
-    for (rank, place) in newest_first
-        .into_iter()
-        .take_while(|place| snapshots[*place].incomplete)
-        .enumerate()
-    {
-        if rank < INCOMPLETE_KEPT || now.duration_since(snapshots[place].start) < INCOMPLETE_AGE_MAX {
-            reasons[place].push(Reason::Incomplete);
+    let newest = newest_first.first().map(|place| snapshots[*place].start);
+    let incomplete = newest_first.iter().take_while(|place| snapshots[**place].incomplete);
+    for ((rank, place), newest) in incomplete.enumerate().zip(newest.into_iter().cycle()) {
+        if rank < INCOMPLETE_KEPT || newest.duration_since(snapshots[*place].start) < INCOMPLETE_AGE_LIMIT {
+            reasons[*place].push(Reason::Incomplete);
         }
     }
     reasons
 }
 
 /// The snapshots of one source that have neither a reason nor a pin, by ID.
-pub fn to_delete(policy: &EffectiveRetention, snapshots: &[RetentionSnapshot], now: Timestamp) -> Vec<String> {
-    let reasons = retention_reasons(policy, snapshots, now);
+pub fn to_delete(policy: &EffectiveRetention, snapshots: &[RetentionSnapshot]) -> Vec<String> {
+    let reasons = retention_reasons(policy, snapshots);
     let unwanted = snapshots
         .iter()
         .zip(reasons)
@@ -233,7 +227,6 @@ mod tests {
 
     #[derive(Deserialize)]
     struct Golden {
-        now: Timestamp,
         policies: BTreeMap<String, RetentionPolicy>,
         sets: BTreeMap<String, Vec<Stored>>,
         cases: Vec<Case>,
@@ -271,12 +264,12 @@ mod tests {
                 })
                 .collect();
             let policy = EffectiveRetention::from(&golden.policies[&case.policy]);
-            let reasons: Vec<Vec<String>> = retention_reasons(&policy, &snapshots, golden.now)
+            let reasons: Vec<Vec<String>> = retention_reasons(&policy, &snapshots)
                 .iter()
                 .map(|reasons| reasons.iter().map(Reason::to_string).collect())
                 .collect();
             let deleted: Vec<String> = case.deleted.iter().map(usize::to_string).collect();
-            let found = to_delete(&policy, &snapshots, golden.now);
+            let found = to_delete(&policy, &snapshots);
             let differs = !case.zones_that_differ.is_empty() && policy.keep_weekly == 0;
             if reasons != case.reasons || found != deleted || differs {
                 wrong += 1;
@@ -308,9 +301,9 @@ mod tests {
             let policy = EffectiveRetention {
                 keep_latest, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_annual, ignore_identical_snapshots: false,
             };
-            let reasons = retention_reasons(&policy, &snapshots, Timestamp::UNIX_EPOCH);
+            let reasons = retention_reasons(&policy, &snapshots);
             prop_assert_eq!(reasons.len(), snapshots.len());
-            let deleted = to_delete(&policy, &snapshots, Timestamp::UNIX_EPOCH);
+            let deleted = to_delete(&policy, &snapshots);
             prop_assert!(snapshots.iter().all(|snapshot| !snapshot.pinned || !deleted.contains(&snapshot.id) || times.iter().filter(|time| time.0.to_string() == snapshot.id).count() > 1));
         }
     }
