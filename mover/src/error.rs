@@ -159,6 +159,9 @@ pub enum MoverError {
         /// Why not.
         reason: &'static str,
     },
+    /// No engine for bulk I/O can be had as it was asked for.
+    #[error("cannot read files in bulk")]
+    Engine(#[from] crate::io::EngineError),
     /// The work was stopped by its owner.
     #[error("stopped before the end")]
     Cancelled,

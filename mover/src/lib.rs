@@ -6,11 +6,13 @@ mod descent;
 pub mod diff;
 mod error;
 mod fetch;
+pub mod io;
 mod mapped;
 mod pipeline;
 pub mod random;
 pub mod repository;
 pub mod restore;
+pub mod snapshot;
 pub mod snapshots;
 pub mod storage;
 

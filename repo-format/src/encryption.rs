@@ -176,3 +176,126 @@ pub(crate) fn open_aes(key: &[u8; 32], sealed: &[u8], associated: &[u8]) -> Opti
 fn aes_key(key: &[u8; 32]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("AES-256 takes keys of 32 bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use aes_gcm::Aes256Gcm;
+    use aes_gcm::aead::{Aead, KeyInit, Payload};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn master_key() -> Vec<u8> {
+        (0..32).collect()
+    }
+
+    fn iv() -> Vec<u8> {
+        (0xa0..0xb0).collect()
+    }
+
+    const NONCE: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+
+    fn encryptor(algorithm: EncryptionAlgorithm) -> ContentEncryptor {
+        ContentEncryptor::new(algorithm, &master_key()).unwrap()
+    }
+
+    fn sealed(algorithm: EncryptionAlgorithm, plain: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encryptor(algorithm).seal_into(&iv(), &NONCE, plain, &mut out);
+        out
+    }
+
+    #[test]
+    fn keys_are_what_kopia_derives() {
+        let secret = derive_key(&master_key(), b"encryption", b"");
+        assert_eq!(
+            hex::encode(*secret),
+            "e1f9e09d980a7ab1c7eea06c06e0a3bced0c4fa3b29ccd7e3f12e6f91ff3efe7"
+        );
+        let encryptor = encryptor(EncryptionAlgorithm::Aes256GcmHmacSha256);
+        assert_eq!(
+            hex::encode(hmac::sign(&encryptor.key_maker, &iv()).as_ref()),
+            "81ca1d607b3a6601b0d6dbc73e62ce36360754c75091ca60443ea82404f33f72"
+        );
+    }
+
+    #[test]
+    fn sealed_bytes_are_what_kopia_makes() {
+        let vectors = [
+            (
+                "AES256-GCM-HMAC-SHA256",
+                "000102030405060708090a0bc866f331cea192e8e62d1d7ed1dbe8453d60349ab0",
+            ),
+            (
+                "CHACHA20-POLY1305-HMAC-SHA256",
+                "000102030405060708090a0babcb13e4226814d231360d559455fe39ac1043ce83",
+            ),
+        ];
+        assert_eq!(vectors.len(), EncryptionAlgorithm::ALL.len());
+        for (name, expected) in vectors {
+            let algorithm = EncryptionAlgorithm::from_name(name).unwrap();
+            assert_eq!(hex::encode(sealed(algorithm, b"hello")), expected);
+            assert_eq!(algorithm.name(), name);
+        }
+        assert!(EncryptionAlgorithm::from_name("NONE").is_err());
+    }
+
+    #[test]
+    fn damage_anywhere_is_noticed_and_leaves_the_output_alone() {
+        for algorithm in EncryptionAlgorithm::ALL {
+            let whole = sealed(algorithm, b"hello");
+            let refused = |iv: &[u8], bytes: &[u8]| {
+                let mut out = b"before".to_vec();
+                let error = encryptor(algorithm).open_into(iv, bytes, &mut out).unwrap_err();
+                assert!(matches!(error, FormatError::NotAuthentic { .. }));
+                assert_eq!(out, b"before");
+            };
+            for at in 0..whole.len() {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 1;
+                refused(&iv(), &damaged);
+                refused(&iv(), &whole[..at]);
+            }
+            refused(&iv()[1..], &whole);
+        }
+    }
+
+    #[test]
+    fn no_master_key_is_no_encryption() {
+        assert!(ContentEncryptor::new(EncryptionAlgorithm::Aes256GcmHmacSha256, b"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn another_implementation_seals_the_same(
+            plain in prop::collection::vec(any::<u8>(), 0..2000),
+            iv in prop::collection::vec(any::<u8>(), 1..33),
+            nonce: [u8; 12],
+        ) {
+            let encryptor = encryptor(EncryptionAlgorithm::Aes256GcmHmacSha256);
+            let mut ours = b"before".to_vec();
+            encryptor.seal_into(&iv, &nonce, &plain, &mut ours);
+            prop_assert_eq!(ours.len(), 6 + plain.len() + OVERHEAD);
+
+            let key = hmac::sign(&encryptor.key_maker, &iv);
+            let oracle = Aes256Gcm::new_from_slice(key.as_ref()).unwrap();
+            let theirs = oracle.encrypt(&nonce.into(), Payload { msg: &plain, aad: &iv }).unwrap();
+            prop_assert_eq!(&ours[6 + NONCE_LEN..], &theirs[..]);
+
+            let mut opened = Vec::new();
+            encryptor.open_into(&iv, &ours[6..], &mut opened).unwrap();
+            prop_assert_eq!(opened, plain);
+        }
+
+        #[test]
+        fn what_was_sealed_opens(plain in prop::collection::vec(any::<u8>(), 0..2000), iv: [u8; 16], nonce: [u8; 12]) {
+            for algorithm in EncryptionAlgorithm::ALL {
+                let mut sealed = Vec::new();
+                encryptor(algorithm).seal_into(&iv, &nonce, &plain, &mut sealed);
+                let mut opened = Vec::new();
+                encryptor(algorithm).open_into(&iv, &sealed, &mut opened).unwrap();
+                prop_assert_eq!(&opened, &plain);
+            }
+        }
+    }
+}

@@ -4,6 +4,8 @@
 //! one by a compacted set `xs<E>_`, and of many by a range set `xr<A>_<B>_`.
 
 mod name;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

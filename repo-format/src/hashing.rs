@@ -102,14 +102,14 @@ pub struct ContentHasher {
 enum Keyed {
     Blake2b {
         one: Blake2bMac<U32>,
-        lanes: blake2b_simd::Params,
+        lanes: Box<blake2b_simd::Params>,
     },
     Blake2s128(Blake2sMac<U16>),
     Blake2s256(Blake2sMac<U32>),
     Blake3(Zeroizing<[u8; blake3::KEY_LEN]>),
-    Sha2(sha2_mac::Key),
-    Sha3_224(SimpleHmac<Sha3_224>),
-    Sha3_256(SimpleHmac<Sha3_256>),
+    Sha2(Box<sha2_mac::Key>),
+    Sha3_224(Box<SimpleHmac<Sha3_224>>),
+    Sha3_256(Box<SimpleHmac<Sha3_256>>),
 }
 
 impl ContentHasher {
@@ -132,7 +132,7 @@ impl ContentHasher {
         let keyed = match algorithm {
             HashAlgorithm::Blake2b256_128 | HashAlgorithm::Blake2b256 => {
                 let one = Blake2bMac::new_from_slice(secret).map_err(|_| bad())?;
-                let mut lanes = blake2b_simd::Params::new();
+                let mut lanes = Box::new(blake2b_simd::Params::new());
                 lanes.hash_length(32).key(secret);
                 Keyed::Blake2b { one, lanes }
             }
@@ -146,11 +146,15 @@ impl ContentHasher {
                 Keyed::Blake3(Zeroizing::new(key))
             }
             HashAlgorithm::HmacSha256 | HashAlgorithm::HmacSha256_128 => {
-                Keyed::Sha2(sha2_mac::Key::new(sha2_mac::HMAC_SHA256, secret))
+                Keyed::Sha2(Box::new(sha2_mac::Key::new(sha2_mac::HMAC_SHA256, secret)))
             }
-            HashAlgorithm::HmacSha224 => Keyed::Sha2(sha2_mac::Key::new(sha2_mac::HMAC_SHA224, secret)),
-            HashAlgorithm::HmacSha3_224 => Keyed::Sha3_224(KeyInit::new_from_slice(secret).map_err(|_| bad())?),
-            HashAlgorithm::HmacSha3_256 => Keyed::Sha3_256(KeyInit::new_from_slice(secret).map_err(|_| bad())?),
+            HashAlgorithm::HmacSha224 => Keyed::Sha2(Box::new(sha2_mac::Key::new(sha2_mac::HMAC_SHA224, secret))),
+            HashAlgorithm::HmacSha3_224 => {
+                Keyed::Sha3_224(Box::new(KeyInit::new_from_slice(secret).map_err(|_| bad())?))
+            }
+            HashAlgorithm::HmacSha3_256 => {
+                Keyed::Sha3_256(Box::new(KeyInit::new_from_slice(secret).map_err(|_| bad())?))
+            }
         };
         Ok(Self { algorithm, keyed })
     }
@@ -168,8 +172,8 @@ impl ContentHasher {
             Keyed::Blake2s256(mac) => self.kept(&finish(mac.clone(), message)),
             Keyed::Blake3(key) => self.kept(blake3::keyed_hash(key, message).as_bytes()),
             Keyed::Sha2(key) => self.kept(sha2_mac::sign(key, message).as_ref()),
-            Keyed::Sha3_224(mac) => self.kept(&finish(mac.clone(), message)),
-            Keyed::Sha3_256(mac) => self.kept(&finish(mac.clone(), message)),
+            Keyed::Sha3_224(mac) => self.kept(&finish(SimpleHmac::clone(mac), message)),
+            Keyed::Sha3_256(mac) => self.kept(&finish(SimpleHmac::clone(mac), message)),
         }
     }
 
@@ -207,5 +211,116 @@ impl fmt::Debug for ContentHasher {
         f.debug_struct("ContentHasher")
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn secret() -> Vec<u8> {
+        (0..32).collect()
+    }
+
+    #[test]
+    fn every_hash_is_what_kopia_makes() {
+        let vectors = [
+            ("BLAKE2B-256-128", "bc2cf927f9ed52cc29116e6a5cfdbdf9"),
+            (
+                "BLAKE2B-256",
+                "bc2cf927f9ed52cc29116e6a5cfdbdf96a7250f85db66887b13652596bf40d61",
+            ),
+            ("BLAKE2S-128", "1f946dc212a39570bc06fd378517a91e"),
+            (
+                "BLAKE2S-256",
+                "9eb0cbcd6be5835f87e6c7d7f9bfcb07454a311777a671f274222bab4c191dea",
+            ),
+            ("BLAKE3-256-128", "23278c18c8c9fe0fbfadfb940af5f08d"),
+            (
+                "BLAKE3-256",
+                "23278c18c8c9fe0fbfadfb940af5f08d3fd1802bf919dd6d77ebd211a19fbe29",
+            ),
+            ("HMAC-SHA256-128", "53c40272a70c15ca4ee0af4df1f155fd"),
+            (
+                "HMAC-SHA256",
+                "53c40272a70c15ca4ee0af4df1f155fd6c41e00ce2307d8987ecd4bb36a7e990",
+            ),
+            (
+                "HMAC-SHA224",
+                "37f5f97c60a525c95aa82d8b17f759224536bf18a922d52f0311df41",
+            ),
+            (
+                "HMAC-SHA3-224",
+                "3ad0789a45fa11d480688d11c59d27147ba7460753e1b87d89117a07",
+            ),
+            (
+                "HMAC-SHA3-256",
+                "e6d520deb05cf56101c5bbbc508af68ee30d077975a59ed8a70523d8ea84e11e",
+            ),
+        ];
+        assert_eq!(vectors.len(), HashAlgorithm::ALL.len());
+        for (name, expected) in vectors {
+            let algorithm = HashAlgorithm::from_name(name).unwrap();
+            let hash = ContentHasher::new(algorithm, &secret()).unwrap().hash(b"hello");
+            assert_eq!(hash.to_string(), expected, "{name}");
+            assert_eq!(hash.as_bytes().len(), algorithm.output_len(), "{name}");
+            assert_eq!(algorithm.name(), name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_repeated_in_the_error() {
+        let error = HashAlgorithm::from_name("MD5").unwrap_err();
+        assert_eq!(error.to_string(), "unknown content hash \"MD5\"");
+        let error = HashAlgorithm::from_name(&"x".repeat(5000)).unwrap_err();
+        assert!(error.to_string().len() < 120);
+    }
+
+    #[test]
+    fn secrets_that_kopia_never_makes_are_refused_or_hashed_but_do_not_panic() {
+        for algorithm in HashAlgorithm::ALL {
+            assert!(ContentHasher::new(algorithm, b"").is_err());
+            for len in [1, 31, 32] {
+                assert!(
+                    ContentHasher::new(algorithm, &vec![7; len]).is_ok(),
+                    "{algorithm:?} {len}"
+                );
+            }
+        }
+        let refused = |algorithm, len| ContentHasher::new(algorithm, &vec![7; len]).is_err();
+        assert!(!refused(HashAlgorithm::Blake2b256, 64));
+        assert!(refused(HashAlgorithm::Blake2b256, 65));
+        assert!(refused(HashAlgorithm::Blake2s128, 33));
+        assert!(!refused(HashAlgorithm::HmacSha224, 1000));
+    }
+
+    #[test]
+    fn blake3_takes_the_first_32_bytes_of_a_longer_secret() {
+        let long = ContentHasher::new(HashAlgorithm::Blake3_256, &[&secret()[..], b"more"].concat()).unwrap();
+        let short = ContentHasher::new(HashAlgorithm::Blake3_256, &secret()).unwrap();
+        assert_eq!(long.hash(b"hello"), short.hash(b"hello"));
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let hasher = ContentHasher::new(HashAlgorithm::HmacSha3_256, &secret()).unwrap();
+        assert_eq!(format!("{hasher:?}"), "ContentHasher { algorithm: HmacSha3_256, .. }");
+    }
+
+    proptest! {
+        #[test]
+        fn many_at_once_are_the_same_as_one_by_one(
+            lens in prop::collection::vec(prop_oneof![0usize..5, 120usize..140, 250usize..260, 0usize..5000], 0..40),
+        ) {
+            let bytes: Vec<u8> = (0..5000u32).map(|i| (i * 31 % 251) as u8).collect();
+            let messages: Vec<&[u8]> = lens.iter().map(|len| &bytes[..*len]).collect();
+            for algorithm in [HashAlgorithm::Blake2b256_128, HashAlgorithm::Blake2b256, HashAlgorithm::Blake3_256] {
+                let hasher = ContentHasher::new(algorithm, &secret()).unwrap();
+                let single: Vec<_> = messages.iter().map(|message| hasher.hash(message)).collect();
+                prop_assert_eq!(hasher.hash_many(&messages), single);
+            }
+        }
     }
 }

@@ -177,10 +177,20 @@ impl ContentId {
 
 impl fmt::Display for ContentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(prefix) = self.prefix() {
-            write!(f, "{}", char::from(prefix.letter()))?;
-        }
-        self.as_key()[1..].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // One write for all digits: a directory of a million entries has a million of these.
+        let mut text = [0; 2 * Self::MAX_KEY_LEN];
+        let hash = &self.as_key()[1..];
+        let digits = &mut text[1..=2 * hash.len()];
+        hex::encode_to_slice(hash, digits).expect("the room is twice as long as the hash");
+        let end = 1 + 2 * hash.len();
+        let begin = match self.prefix() {
+            Some(prefix) => {
+                text[0] = prefix.letter();
+                0
+            }
+            None => 1,
+        };
+        f.write_str(std::str::from_utf8(&text[begin..end]).expect("letters and digits are text"))
     }
 }
 

@@ -211,3 +211,154 @@ pub(crate) fn compact(json: &str) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn written(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        write_string(bytes, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_byte_that_is_no_text_becomes_an_escape_of_its_own() {
+        assert_eq!(
+            written(b"\xe2\x80"),
+            r#""\ufffd\ufffd""#,
+            "a truncated sequence of three bytes"
+        );
+        assert_eq!(written(b"\xed\xa0\x80"), r#""\ufffd\ufffd\ufffd""#, "a surrogate");
+        assert_eq!(written("\u{fffd}".as_bytes()), "\"\u{fffd}\"", "a genuine U+FFFD stays");
+        assert_eq!(lossy_name(b"a\xe2\x80b"), "a\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn what_browsers_could_trip_over_is_escaped() {
+        assert_eq!(
+            written("<a>&\u{2028}\u{2029}\u{202a}".as_bytes()),
+            "\"\\u003ca\\u003e\\u0026\\u2028\\u2029\u{202a}\""
+        );
+        assert_eq!(
+            written(b"\x00\x08\x0c\n\r\t\x1f\"\\\x7f"),
+            "\"\\u0000\\b\\f\\n\\r\\t\\u001f\\\"\\\\\x7f\""
+        );
+    }
+
+    #[test]
+    fn the_serialiser_writes_what_go_writes() {
+        #[derive(Serialize)]
+        struct Sample<'a> {
+            text: &'a str,
+            labels: BTreeMap<&'a str, f64>,
+            raw: Box<serde_json::value::RawValue>,
+        }
+        let sample = Sample {
+            text: "<\u{2028}\u{8}>",
+            labels: BTreeMap::from([("&b", 1.0), ("a", 1e-7), ("c", 1e21), ("d", -0.5), ("e", 1e20)]),
+            raw: serde_json::from_str("{ \"a <\\\" b\" : [ 1 , \"\u{2029} \" ] }").unwrap(),
+        };
+        assert_eq!(
+            String::from_utf8(to_vec(&sample).unwrap()).unwrap(),
+            concat!(
+                r#"{"text":"\u003c\u2028\b\u003e","labels":{"\u0026b":1,"a":1e-7,"c":1e+21,"d":-0.5,"e":100000000000000000000},"#,
+                r#""raw":{"a \u003c\" b":[1,"\u2029 "]}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_map_without_text_for_keys_is_refused() {
+        let map = BTreeMap::from([((1, 2), 3)]);
+        assert!(matches!(to_vec(&map), Err(FormatError::NotJson { .. })));
+    }
+
+    #[test]
+    fn times_lose_their_trailing_zeroes_and_end_where_the_calendar_ends() {
+        let written = |seconds, nanoseconds| {
+            let mut out = Vec::new();
+            write_time(time_from_unix(seconds, nanoseconds)?, &mut out)?;
+            Ok::<_, FormatError>(String::from_utf8(out).unwrap())
+        };
+        assert_eq!(
+            written(981_173_106, 120_000_000).unwrap(),
+            r#""2001-02-03T04:05:06.12Z""#
+        );
+        assert_eq!(written(-1, 999_999_999).unwrap(), r#""1969-12-31T23:59:59.999999999Z""#);
+        assert_eq!(written(-62_135_596_800, 0).unwrap(), r#""0001-01-01T00:00:00Z""#);
+        assert_eq!(written(YEAR_ZERO_SECONDS, 0).unwrap(), r#""0000-01-01T00:00:00Z""#);
+        assert!(matches!(
+            written(YEAR_ZERO_SECONDS - 1, 0),
+            Err(FormatError::TimeNotWritable { .. })
+        ));
+        assert!(matches!(
+            written(253_402_300_800, 0),
+            Err(FormatError::TimeNotWritable { .. })
+        ));
+        assert!(matches!(written(0, u32::MAX), Err(FormatError::TimeNotWritable { .. })));
+        assert!(write_time(Timestamp::MIN, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn times_of_any_age_and_offset_are_read() {
+        let read = |text: &str| serde_json::from_str::<lenient::Time>(text).map(|time| time.0.to_string());
+        for same in [
+            "1754-08-30T22:43:41.128654848Z",
+            "0001-01-01T00:00:00Z",
+            "2262-04-11T23:47:16.854775807Z",
+        ] {
+            assert_eq!(read(&format!("{same:?}")).unwrap(), same);
+        }
+        assert_eq!(read(r#""2024-01-01T01:30:00+01:30""#).unwrap(), "2024-01-01T00:00:00Z");
+        assert_eq!(read(r#""9999-12-31T23:59:59Z""#).unwrap(), Timestamp::MAX.to_string());
+        assert!(read(r#""yesterday""#).is_err());
+        assert!(read("1").is_err());
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            "[<>&\u{2028}\u{2029}\\\\\" ]*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 20, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_reader_sees_the_lossy_name(bytes: Vec<u8>) {
+            let seen: String = serde_json::from_str(&written(&bytes)).unwrap();
+            prop_assert_eq!(seen, lossy_name(&bytes));
+        }
+
+        #[test]
+        fn text_is_spelled_alike_by_both_ways(text: String) {
+            prop_assert_eq!(to_vec(&text).unwrap(), written(text.as_bytes()).into_bytes());
+        }
+
+        #[test]
+        fn raw_json_is_written_like_the_value_it_stands_for(value in any_json()) {
+            prop_assert_eq!(compact(&serde_json::to_string_pretty(&value).unwrap()), to_vec(&value).unwrap());
+        }
+
+        #[test]
+        fn numbers_are_written_in_decimal(number: u64) {
+            let mut out = Vec::new();
+            write_number(number, &mut out);
+            prop_assert_eq!(out, number.to_string().into_bytes());
+        }
+    }
+}

@@ -272,3 +272,218 @@ impl Extend<ManifestEntry> for ManifestSet {
         entries.into_iter().for_each(|entry| self.add(entry));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    macro_rules! batches {
+        ($($name:literal),* $(,)?) => { [$(($name, include_bytes!(concat!("../golden/manifest/", $name, ".gz")))),*] };
+    }
+
+    const BATCHES: [(&str, &[u8]); 15] = batches![
+        "deletion-x-nobody",
+        "policy-errors-nobody",
+        "policy-global-nobody",
+        "policy-global-root",
+        "policy-ignored-nobody",
+        "snapshot-dir-full-1960-root",
+        "snapshot-empty-root",
+        "snapshot-errors-nobody",
+        "snapshot-ignored-nobody",
+        "snapshot-limited-nobody",
+        "snapshot-many-nobody",
+        "snapshot-mtime-odd-root",
+        "snapshot-names-root",
+        "snapshot-odd-root",
+        "snapshot-pipe-root",
+    ];
+    const LIMIT: usize = 1 << 20;
+
+    fn inflate(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    fn read(text: &str) -> Result<Vec<ManifestEntry>, FormatError> {
+        decode_batch(&gzip(text), LIMIT)
+    }
+
+    fn labels<const N: usize>(labels: [(&str, &str); N]) -> BTreeMap<String, String> {
+        labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+    }
+
+    fn entry(id: u8, second: i64, kind: &str) -> ManifestEntry {
+        ManifestEntry {
+            id: ManifestId::new([id; 16]),
+            labels: labels([("type", kind)]),
+            modified: Timestamp::from_second(second).unwrap(),
+            deleted: false,
+            data: Some(RawValue::from_string(format!("{second}")).unwrap()),
+        }
+    }
+
+    #[test]
+    fn batches_are_byte_for_byte_what_kopia_wrote() {
+        for (name, golden) in BATCHES {
+            let entries = decode_batch(golden, LIMIT).unwrap();
+            assert_eq!(inflate(&encode_batch(&entries)), inflate(golden), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_set_holds_what_kopia_would_list() {
+        let all = || {
+            BATCHES
+                .iter()
+                .flat_map(|(_, batch)| decode_batch(batch, LIMIT).unwrap())
+        };
+        let mut set = ManifestSet::new();
+        set.extend(all());
+        let deleted = all().find(|entry| entry.deleted).unwrap().id;
+        assert_eq!(
+            all().filter(|entry| entry.id == deleted).count(),
+            2,
+            "the snapshot and its deletion"
+        );
+        assert!(set.by_id(deleted).is_none());
+        assert_eq!(set.find(&labels([("type", "snapshot")])).len(), 9);
+        assert_eq!(set.live().count(), all().count() - 2);
+        let mut backwards = ManifestSet::new();
+        backwards.extend(all().collect::<Vec<_>>().into_iter().rev());
+        assert!(set.live().eq(backwards.live()));
+    }
+
+    #[test]
+    fn the_latest_of_an_id_counts_in_any_order() {
+        let versions = [
+            entry(1, 1, "a"),
+            entry(1, 2, "b"),
+            ManifestEntry::deletion(ManifestId::new([1; 16]), Timestamp::from_second(2).unwrap()),
+        ];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut set = ManifestSet::new();
+            set.extend(order.map(|index| versions[index].clone()));
+            assert_eq!(set.live().count(), 0, "{order:?}: of equal times, the deletion counts");
+            set.add(entry(1, 3, "c"));
+            assert_eq!(set.by_id(ManifestId::new([1; 16])).unwrap().kind(), Some("c"));
+        }
+    }
+
+    #[test]
+    fn of_several_singletons_the_latest_counts_then_the_largest_id() {
+        let mut set = ManifestSet::new();
+        set.extend([entry(9, 1, "p"), entry(2, 5, "p"), entry(3, 5, "p"), entry(4, 7, "q")]);
+        let found: Vec<u8> = set
+            .find(&labels([("type", "p")]))
+            .iter()
+            .map(|entry| entry.id.0[0])
+            .collect();
+        assert_eq!(found, [9, 2, 3]);
+        assert_eq!(set.singleton(&labels([("type", "p")])).unwrap().id.0[0], 3);
+        assert!(set.singleton(&labels([("type", "p"), ("path", "x")])).is_none());
+    }
+
+    #[test]
+    fn the_quirks_of_the_decoder_are_kopias() {
+        let one =
+            r#"{"id":"00112233445566778899aabbccddeeff","labels":null,"modified":"2024-01-01T00:00:00Z","data":null}"#;
+        assert_eq!(read(&format!(r#"{{"ENTRIES":[{one}]}} trailing"#)).unwrap().len(), 1);
+        assert_eq!(read(r#"{"stream":7,"entries":[]}"#).unwrap(), []);
+        assert_eq!(read("{}").unwrap(), []);
+        assert!(matches!(
+            read(&format!(r#"{{"entries":[{one}],"Entries":[]}}"#)),
+            Err(FormatError::EntriesTwice { .. })
+        ));
+        assert!(matches!(
+            read(r#"{"entries":[{"id":"xyz"}]}"#),
+            Err(FormatError::BadManifestId { .. })
+        ));
+        assert!(matches!(
+            read(&format!(r#"{{"entries":[{one}"#)),
+            Err(FormatError::StreamCut { .. })
+        ));
+        assert!(matches!(read("[]"), Err(FormatError::StreamBroken { .. })));
+    }
+
+    #[test]
+    fn a_damaged_batch_is_refused() {
+        for (name, golden) in BATCHES {
+            for end in 0..golden.len() {
+                assert!(decode_batch(&golden[..end], LIMIT).is_err(), "{name} cut at {end}");
+            }
+        }
+        let (_, golden) = BATCHES[0];
+        for at in (0..golden.len()).filter(|at| !(4..10).contains(at)) {
+            let mut damaged = golden.to_vec();
+            damaged[at] ^= 0x40;
+            // A flag of the header may be turned on without harm; the text is then the same.
+            if let Ok(entries) = decode_batch(&damaged, LIMIT) {
+                assert_eq!(entries, decode_batch(golden, LIMIT).unwrap(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_inflated_no_further_than_the_caller_allows() {
+        let bomb = gzip(&" ".repeat(50 << 20));
+        assert!(bomb.len() < LIMIT);
+        assert!(matches!(
+            decode_batch(&bomb, LIMIT),
+            Err(FormatError::ManifestBatchTooLong { limit: LIMIT })
+        ));
+    }
+
+    #[test]
+    fn a_time_before_the_calendar_is_written_as_its_start() {
+        let mut old = entry(1, 0, "a");
+        old.modified = Timestamp::MIN;
+        assert!(inflate(&encode_batch(&[old])).contains(r#""modified":"0000-01-01T00:00:00Z""#));
+    }
+
+    proptest! {
+        #[test]
+        fn batches_survive_a_round_trip(
+            entries in prop::collection::vec(
+                (any::<[u8; 16]>(), prop::collection::btree_map(any::<String>(), any::<String>(), 1..4), 0i64..1 << 33, any::<bool>(), any::<String>()),
+                0..5,
+            ),
+        ) {
+            let entries: Vec<ManifestEntry> = entries
+                .into_iter()
+                .map(|(id, labels, second, deleted, data)| ManifestEntry {
+                    id: ManifestId::new(id),
+                    labels,
+                    modified: Timestamp::from_second(second).unwrap(),
+                    deleted,
+                    data: Some(RawValue::from_string(String::from_utf8(json::to_vec(&data).unwrap()).unwrap()).unwrap()),
+                })
+                .collect();
+            prop_assert_eq!(decode_batch(&encode_batch(&entries), LIMIT).unwrap(), entries);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, text in r#"\{"entries":\[[\[\]{}":,a-z0-9]{0,40}"#) {
+            let _ = decode_batch(&bytes, LIMIT);
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn ids_survive_a_round_trip(id: [u8; 16], text: String) {
+            let id = ManifestId::new(id);
+            prop_assert_eq!(id.to_string().parse::<ManifestId>().unwrap(), id);
+            prop_assert!(text.parse::<ManifestId>().is_err() || text.len() == 32);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::FormatError;
+use crate::ecc::EccCodec;
 use crate::encryption::{ContentEncryptor, NONCE_LEN, OVERHEAD};
 use crate::format_blob::RepositoryFormat;
 use crate::hashing::ContentHasher;
@@ -108,24 +109,83 @@ fn blob_iv(blob: &BlobId) -> Option<[u8; 16]> {
     Some(iv)
 }
 
-/// Error correction is not built in yet: a repository that wants it is refused.
-#[derive(Debug)]
-enum EccCodec {}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-impl EccCodec {
-    fn new(percent: u8) -> Result<Self, FormatError> {
-        Err(FormatError::unknown_algorithm("error correction", &percent.to_string()))
+    use super::*;
+    use crate::hashing::HashAlgorithm;
+
+    fn format(hash: HashAlgorithm, ecc_overhead_percent: u8) -> RepositoryFormat {
+        RepositoryFormat {
+            hash,
+            ecc_overhead_percent,
+            ..RepositoryFormat::new_default([1; 32], [2; 32])
+        }
     }
 
-    fn encode_into(&self, _: &[u8], _: &mut Vec<u8>) {
-        match *self {}
+    #[test]
+    fn the_vector_of_a_blob_is_in_its_name_up_to_the_first_dash() {
+        let iv = |name: &str| blob_iv(&BlobId::from(name)).map(hex::encode);
+        let tail = "00112233445566778899aabbccddeeff";
+        for name in [
+            format!("xn0_{tail}-s0123456789abcdef147-c1"),
+            format!("xr0_7_feedfeed{tail}"),
+            format!("s{tail}-sabc"),
+            tail.to_owned(),
+        ] {
+            assert_eq!(iv(&name).as_deref(), Some(tail), "{name}");
+        }
+        for name in [
+            "",
+            "-",
+            "xn0_0011",
+            &format!("xn0_{}", &tail[1..]),
+            &format!("xn0-{tail}"),
+        ] {
+            assert_eq!(iv(name), None, "{name}");
+        }
+        // Cut within a character of several bytes.
+        assert_eq!(iv(&format!("é{}", &tail[1..])), None);
     }
 
-    fn decode(&self, _: &[u8]) -> Result<Vec<u8>, FormatError> {
-        match *self {}
+    #[test]
+    fn a_renamed_blob_cannot_be_opened() {
+        let sealer = Sealer::new(&format(HashAlgorithm::Blake3_256, 0)).unwrap();
+        let (blob, stored) = sealer.seal_blob("xn3_", "s00-c2", &[9; 12], b"index");
+        assert!(blob.as_str().starts_with("xn3_") && blob.as_str().ends_with("-s00-c2"));
+        assert_eq!(sealer.open_blob(&blob, &stored).unwrap(), b"index");
+
+        let renamed = BlobId::from(blob.as_str().replace(['0', '1'], "2"));
+        let error = sealer.open_blob(&renamed, &stored).unwrap_err();
+        assert!(error.to_string().contains(renamed.as_str()), "{error}");
     }
 
-    fn encoded_len(&self, _: usize) -> usize {
-        match *self {}
+    #[test]
+    fn too_much_error_correction_is_refused() {
+        assert!(Sealer::new(&format(HashAlgorithm::Blake2b256, 101)).is_err());
+    }
+
+    #[test]
+    fn guarded_bytes_survive_damage() {
+        let sealer = Sealer::new(&format(HashAlgorithm::HmacSha224, 10)).unwrap();
+        let (blob, mut stored) = sealer.seal_blob("xn0_", "", &[9; 12], &[5; 9000]);
+        let last = stored.len() - 1;
+        stored[last] ^= 0xff;
+        assert_eq!(sealer.open_blob(&blob, &stored).unwrap(), [5; 9000]);
+    }
+
+    proptest! {
+        #[test]
+        fn blobs_of_every_hash_survive_a_round_trip(
+            plain in prop::collection::vec(any::<u8>(), 0..3000),
+            hash in prop::sample::select(&HashAlgorithm::ALL[..]),
+            percent in prop::sample::select(&[0u8, 2, 10, 100][..]),
+        ) {
+            let sealer = Sealer::new(&format(hash, percent)).unwrap();
+            let (blob, stored) = sealer.seal_blob("xs2_", "sabc", &[3; 12], &plain);
+            prop_assert_eq!(stored.len(), sealer.sealed_len(plain.len()));
+            prop_assert_eq!(sealer.open_blob(&blob, &stored).unwrap(), plain);
+        }
     }
 }

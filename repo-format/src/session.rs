@@ -112,3 +112,63 @@ impl SessionMarker {
         serde_json::to_vec(self).expect("a struct of strings and times is always JSON")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_session_ends_in_spans_of_thirty_days() {
+        let at = |time: &str| SessionId::new([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef], time.parse().unwrap());
+        assert_eq!(at("2026-11-23T13:19:00Z").to_string(), "s0123456789abcdef147");
+        assert_eq!(at("2000-01-30T23:59:59Z").to_string(), "s0123456789abcdef0");
+        assert_eq!(at("2000-01-31T00:00:00Z").to_string(), "s0123456789abcdef1");
+        assert_eq!(at("1990-01-01T00:00:00Z").to_string(), "s0123456789abcdef0");
+    }
+
+    #[test]
+    fn the_session_is_found_in_the_names_of_its_blobs() {
+        let session = |name: &str| SessionId::of_blob(&BlobId::from(name)).map(|id| id.to_string());
+        assert_eq!(session("p0011-s22").as_deref(), Some("s22"));
+        assert_eq!(session("s0011-s22").as_deref(), Some("s22"));
+        assert_eq!(session("xn0_0011-s22-c1").as_deref(), Some("s22"));
+        assert_eq!(session("xn0_0011-c1-s22").as_deref(), Some("s22"));
+        for name in ["", "s0011", "p0011", "p0011-", "xn0_0011-c1"] {
+            assert_eq!(session(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_session_is_refused() {
+        for name in ["", "x12", "s1-2"] {
+            assert!(name.parse::<SessionId>().is_err(), "{name}");
+        }
+        for json in [
+            "",
+            "{}",
+            r#"{"id":"x","startTime":"2026-01-01T00:00:00Z","checkpointTime":"2026-01-01T00:00:00Z"}"#,
+            r#"{"id":"s1","startTime":"soon","checkpointTime":"2026-01-01T00:00:00Z"}"#,
+        ] {
+            let error = SessionMarker::parse(json.as_bytes()).unwrap_err();
+            assert!(matches!(error, FormatError::Json { .. }), "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn markers_survive_a_round_trip(
+            random: [u8; 8],
+            seconds in 0i64..4_000_000_000,
+            nanoseconds in 0i32..1_000_000_000,
+            username: String,
+            hostname: String,
+        ) {
+            let now = Timestamp::new(seconds, nanoseconds).unwrap();
+            let id = SessionId::new(random, now);
+            let marker = SessionMarker { id, start_time: now, checkpoint_time: now, username, hostname };
+            prop_assert_eq!(SessionMarker::parse(&marker.to_json()).unwrap(), marker);
+        }
+    }
+}

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use windlass_repo_format::compression::Compression;
-use windlass_repo_format::id::ContentId;
 use windlass_repo_format::snapshot::DirEntry;
 
 use super::file_object::FileObject;
@@ -59,6 +58,8 @@ pub struct Failure {
     pub error: String,
     /// The policy says to go on as if nothing had happened.
     pub ignored: bool,
+    /// It is a directory, with all that it holds.
+    pub is_directory: bool,
 }
 
 /// Where the bytes of a stored entry came from.
@@ -98,6 +99,8 @@ pub(crate) struct LargeFile {
     pub object: Arc<FileObject>,
     /// Parts of this many bytes are objects of their own, joined afterwards.
     pub part_len: Option<u64>,
+    /// The policy says that errors of this file do not count.
+    pub ignore_errors: bool,
     /// The size is not to be believed and the end is where reading says (a block device).
     pub is_device: bool,
 }
@@ -121,16 +124,22 @@ pub(crate) struct Packable {
 }
 
 /// How a run is stopped: by its owner, or by the first error of any stage.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Control {
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
+    failed: AtomicBool,
     error: Mutex<Option<MoverError>>,
 }
 
 impl Control {
+    /// `stop` is set by the owner of the run, or here after an error.
+    pub(crate) fn new(stop: Arc<AtomicBool>) -> Self {
+        Self { stop, failed: AtomicBool::new(false), error: Mutex::new(None) }
+    }
+
     /// Whether nothing new should be begun.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.has_failed()
     }
 
     /// Ends the run with an error. The first error is the one that is told.
@@ -139,13 +148,15 @@ impl Control {
         if first.is_none() {
             *first = Some(error);
         }
-        self.stop.store(true, Ordering::Relaxed);
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an error has ended the run: then nothing that is still under way is of use.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn take_error(&self) -> Option<MoverError> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
-
-/// The content IDs of chunks that were sealed, for those who wait for them.
-pub(crate) type SealedChunk = (Arc<FileObject>, u32, ContentId, u64);

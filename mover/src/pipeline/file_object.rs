@@ -71,6 +71,12 @@ impl FileObject {
         }
     }
 
+    /// A file that is the whole source.
+    pub(crate) fn alone(entry: DirEntry, compression: Option<Compression>, format: MetadataFormat) -> Self {
+        let relative = entry.name.clone();
+        Self::new(0, entry, Notes::default(), relative, compression, format)
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,6 +138,7 @@ impl FileObject {
                     relative: self.relative.clone(),
                     error: error.clone(),
                     ignored: *ignored,
+                    is_directory: false,
                 };
                 if state.parts.take().is_none() {
                     return Ok(None);

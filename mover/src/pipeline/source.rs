@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use windlass_repo_format::policy::PolicyPlace;
-use windlass_repo_format::snapshot::{DirEntry, EntryKind, GoMode};
+use windlass_repo_format::snapshot::{DirEntry, EntryKind, GoMode, same_time};
 
 /// What a file system entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +102,21 @@ impl Attributes {
         }
     }
 
+    /// What the directory around a volume looks like: everybody may enter it.
+    pub(crate) fn of_volume(mtime: Timestamp) -> Self {
+        Self {
+            kind: FileKind::Directory,
+            mode: GoMode::from_unix_permissions(0o777),
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime,
+            mtime_clamped: false,
+            device: 0,
+            links: 1,
+        }
+    }
+
     /// The first moment of the year 0, before which the format's timestamps do not go.
     fn earliest() -> Timestamp {
         const YEAR_0: i64 = -62_167_219_200;
@@ -127,7 +142,7 @@ impl Attributes {
     /// Kopia's rule for "unchanged": time, mode, owner and size are those of the stored entry.
     pub(crate) fn is_unchanged(&self, kind: &EntryKind, stored: &DirEntry) -> bool {
         stored.kind == *kind
-            && stored.mtime == self.mtime
+            && same_time(stored.mtime, self.mtime)
             && stored.mode == self.mode
             && stored.uid == self.uid
             && stored.gid == self.gid

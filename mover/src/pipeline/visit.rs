@@ -41,6 +41,10 @@ pub(crate) enum Visited {
 pub(crate) struct Visit {
     /// The repository's splitter, for files whose policy names none.
     pub splitter: SplitterAlgorithm,
+    /// The splitter that was asked for, whatever policies say.
+    pub splitter_wanted: Option<SplitterAlgorithm>,
+    /// The compression that was asked for, whatever policies say; `Some(None)` is none.
+    pub compression: Option<Option<Compression>>,
 }
 
 impl Visit {
@@ -117,8 +121,11 @@ impl Visit {
             ));
         }
         let name = String::from_utf8_lossy(&item.name);
-        let compression = policy.compression.compressor_for(&name, attributes.size);
-        let compression = compression.and_then(|name| Compression::from_name(name).ok());
+        let by_policy = || {
+            let name = policy.compression.compressor_for(&name, attributes.size);
+            name.and_then(|name| Compression::from_name(name).ok())
+        };
+        let compression = self.compression.unwrap_or_else(by_policy);
         let splitter = self.splitter_for(&policy);
         let object = self.object(&item, &attributes, EntryKind::File, compression);
         if attributes.size <= SMALL_FILE_BYTES_MAX {
@@ -139,16 +146,9 @@ impl Visit {
         let part_len = u64::try_from(policy.upload.parallel_upload_above_size)
             .ok()
             .filter(|len| *len > 0);
-        Ok(Visited::Large(
-            LargeFile {
-                file,
-                attributes,
-                object,
-                part_len,
-                is_device: false,
-            },
-            splitter,
-        ))
+        let ignore_errors = policy.errors.ignore_file_errors;
+        let large = LargeFile { file, attributes, object, part_len, ignore_errors, is_device: false };
+        Ok(Visited::Large(large, splitter))
     }
 
     fn symlink(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
@@ -172,9 +172,8 @@ impl Visit {
     /// here is a name of a later version: the repository's own splitter serves.
     pub(crate) fn splitter_for(&self, policy: &windlass_repo_format::policy::EffectivePolicy) -> SplitterAlgorithm {
         let named = policy.splitter.as_deref().filter(|name| !name.is_empty());
-        named
-            .and_then(|name| SplitterAlgorithm::from_name(name).ok())
-            .unwrap_or(self.splitter)
+        let by_policy = named.and_then(|name| SplitterAlgorithm::from_name(name).ok());
+        self.splitter_wanted.or(by_policy).unwrap_or(self.splitter)
     }
 
     fn object(

@@ -1,6 +1,7 @@
 //! The writing room: contents go in, packs and then indexes go out, in the only order that is safe.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +28,8 @@ const UNINDEXED_MAX: usize = 200_000;
 const FLUSH_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 /// A session marker older than this is written anew: clean-up spares packs for 96 hours after it.
 const MARKER_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(12);
+/// How long to wait for packs under way before looking again.
+const SETTLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 /// The random bytes that a pack begins with and is padded with.
 const PREAMBLE_LEN: usize = 32;
 const PADDING_LEN_MAX: usize = 4096;
@@ -62,12 +65,16 @@ struct Pending {
     manifests: Vec<ManifestEntry>,
     summary: SessionSummary,
     failed: bool,
+    /// Goes up with every [`WriteSession::settle`].
+    generation: u64,
+    /// How many contents of each generation are claimed and not yet stored.
+    claimed: BTreeMap<u64, usize>,
 }
 
 #[derive(Debug)]
 enum PendingContent {
-    /// Somewhere between the hash and the end of its pack's upload.
-    Claimed,
+    /// Somewhere between the hash and the end of its pack's upload, since this generation.
+    Claimed(u64),
     /// In a pack that is safely stored, in no index yet.
     Stored(IndexEntry),
 }
@@ -183,16 +190,18 @@ impl WriteSession {
         if pending.failed {
             return Err(MoverError::SessionFailed);
         }
+        let generation = pending.generation;
         match pending.contents.entry(*id) {
             Entry::Occupied(_) => Ok(None),
             Entry::Vacant(place) => {
-                place.insert(PendingContent::Claimed);
+                place.insert(PendingContent::Claimed(generation));
+                *pending.claimed.entry(generation).or_default() += 1;
                 Ok(Some(timestamp))
             }
         }
     }
 
-    /// Looks a hashed content up, and compresses and encrypts it if it is new.
+    /// Looks a hashed content up, and compresses and encrypts it if it is new, into what `buffer` gives for a length.
     pub(crate) fn seal(
         &self,
         tools: &mut SealingTools,
@@ -200,6 +209,7 @@ impl WriteSession {
         hash: &ContentHash,
         plain: &[u8],
         compression: Option<Compression>,
+        buffer: impl FnOnce(usize) -> Vec<u8>,
     ) -> Result<(ContentId, Sealed)> {
         let id = ContentId::new(prefix, hash);
         let Some(timestamp) = self.claim(&id)? else {
@@ -214,7 +224,7 @@ impl WriteSession {
         let shrunk = compression.filter(|compression| tools.compress(*compression, plain));
         let stored = if shrunk.is_some() { &tools.compressed } else { plain };
         let nonce: [u8; NONCE_LEN] = self.repository.random_bytes();
-        let mut bytes = Vec::with_capacity(sealer.sealed_len(stored.len()));
+        let mut bytes = buffer(sealer.sealed_len(stored.len()));
         sealer.seal_into(hash.iv(), &nonce, stored, &mut bytes);
         let about = NewContent {
             id,
@@ -275,7 +285,15 @@ impl WriteSession {
                 pending.summary.stored_bytes += len;
                 for entry in pack.entries {
                     pending.stored += 1;
-                    pending.contents.insert(entry.id, PendingContent::Stored(entry));
+                    let before = pending.contents.insert(entry.id, PendingContent::Stored(entry));
+                    if let Some(PendingContent::Claimed(generation)) = before
+                        && let btree_map::Entry::Occupied(mut left) = pending.claimed.entry(generation)
+                    {
+                        *left.get_mut() -= 1;
+                        if *left.get() == 0 {
+                            left.remove();
+                        }
+                    }
                 }
                 Ok(())
             }
@@ -348,7 +366,7 @@ impl WriteSession {
     ) -> Result<ContentId> {
         let hash = self.repository.sealer().hash(plain);
         let mut tools = SealingTools::default();
-        let (id, sealed) = self.seal(&mut tools, prefix, &hash, plain, compression)?;
+        let (id, sealed) = self.seal(&mut tools, prefix, &hash, plain, compression, Vec::with_capacity)?;
         if let Sealed::New { about, bytes } = sealed
             && let Some(pack) = self.append(about, &bytes)?
         {
@@ -360,19 +378,18 @@ impl WriteSession {
     /// Adds a manifest; it becomes visible with the next [`WriteSession::flush`].
     pub fn put_manifest(
         &self,
-        labels: std::collections::BTreeMap<String, String>,
+        labels: BTreeMap<String, String>,
         data: Box<serde_json::value::RawValue>,
-    ) -> ManifestId {
-        let id = ManifestId::new(self.repository.random_bytes());
+    ) -> ManifestEntry {
         let entry = ManifestEntry {
-            id,
+            id: ManifestId::new(self.repository.random_bytes()),
             labels,
             modified: self.repository.now(),
             deleted: false,
             data: Some(data),
         };
-        lock(&self.pending).manifests.push(entry);
-        id
+        lock(&self.pending).manifests.push(entry.clone());
+        entry
     }
 
     /// Deletes a manifest; it disappears with the next [`WriteSession::flush`].
@@ -409,6 +426,38 @@ impl WriteSession {
         Ok(())
     }
 
+    /// Waits until every content that was claimed before now is stored, while other threads go on writing. Afterwards
+    /// a directory that names such contents can be published.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        let generation = {
+            let mut pending = lock(&self.pending);
+            pending.generation += 1;
+            pending.generation - 1
+        };
+        loop {
+            self.check_not_failed()?;
+            if lock(&self.pending).claimed.range(..=generation).next().is_none() {
+                return Ok(());
+            }
+            self.store_open_packs(&[]).await?;
+            std::thread::sleep(SETTLE_PAUSE);
+        }
+    }
+
+    async fn store_open_packs(&self, deletions: &[IndexEntry]) -> Result<()> {
+        let (data, metadata) = {
+            let mut packs = lock(&self.packs);
+            (packs.data.take(), packs.metadata.take())
+        };
+        for (pack, markers) in [(data, &[][..]), (metadata, deletions)] {
+            if let Some(pack) = pack {
+                let closed = self.close_pack(pack, markers)?;
+                self.store_pack(closed).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Publishes everything written so far: manifests, packs, indexes, in this order of need: a manifest is itself a
     /// content, and no index is written before the packs that it names.
     pub async fn flush(&self) -> Result<()> {
@@ -428,16 +477,7 @@ impl WriteSession {
                 .await?;
         }
         let deletions = std::mem::take(&mut lock(&self.pending).deletions);
-        let (data, metadata) = {
-            let mut packs = lock(&self.packs);
-            (packs.data.take(), packs.metadata.take())
-        };
-        for (pack, markers) in [(data, &[][..]), (metadata, &deletions[..])] {
-            if let Some(pack) = pack {
-                let closed = self.close_pack(pack, markers)?;
-                self.store_pack(closed).await?;
-            }
-        }
+        self.store_open_packs(&deletions).await?;
         self.publish_stored(deletions).await?;
         self.remove_markers().await;
         *lock(&self.last_flush) = self.repository.now();
@@ -450,7 +490,7 @@ impl WriteSession {
             let pending = lock(&self.pending);
             let stored = pending.contents.values().filter_map(|content| match content {
                 PendingContent::Stored(entry) => Some(entry.clone()),
-                PendingContent::Claimed => None,
+                PendingContent::Claimed(_) => None,
             });
             stored.collect()
         };

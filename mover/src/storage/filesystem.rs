@@ -272,3 +272,6 @@ impl Storage for FileSystem {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,3 +135,41 @@ impl Storage for Memory {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::storage::RetentionMode;
+    use crate::storage::conformance::conformance;
+
+    #[tokio::test]
+    async fn memory_keeps_the_contract() {
+        conformance(async || Memory::new(Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)))).await;
+    }
+
+    #[tokio::test]
+    async fn times_and_locks_are_those_of_the_put() {
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let memory = Memory::new(clock.clone());
+        let id = BlobId::from("p1");
+        clock.advance(SignedDuration::from_hours(1));
+        let retention = Retention {
+            mode: RetentionMode::Compliance,
+            until: Timestamp::MAX,
+        };
+        let options = PutOptions {
+            retention: Some(retention),
+            ..PutOptions::default()
+        };
+        memory.put(&id, Bytes::from_static(b"one"), &options).await.unwrap();
+        clock.advance(SignedDuration::from_hours(1));
+        assert_eq!(memory.clone().metadata(&id).await.unwrap().modified.as_second(), 3600);
+        assert_eq!(memory.retention(&id), Some(retention));
+        assert!(memory.damage(&id, Bytes::from_static(b"two")));
+        assert_eq!(memory.read(&id, BlobRange::Whole).await.unwrap(), "two");
+        assert_eq!(memory.metadata(&id).await.unwrap().modified.as_second(), 3600);
+    }
+}

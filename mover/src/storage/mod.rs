@@ -21,14 +21,21 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use windlass_repo_format::id::BlobId;
 
+pub mod conformance;
+pub mod counting;
+pub mod faulty;
 pub mod filesystem;
 pub mod memory;
+pub mod throttled;
 
 mod error;
 
+pub use counting::Counting;
 pub use error::StorageError;
+pub use faulty::Faulty;
 pub use filesystem::FileSystem;
 pub use memory::Memory;
+pub use throttled::Throttled;
 pub use windlass_repo_format::format_blob::RetentionMode;
 
 /// More bytes than this are not read as a whole: packs have some 20 MiB, and offsets in them end at 1 GiB.

@@ -33,24 +33,29 @@ impl Deflater {
         }
     }
 
-    /// Appends a stream; `false` when it would not be shorter than `plain`, with part of it appended.
+    /// Appends a stream.
     pub(super) fn encode(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
-        out.reserve(plain.len());
+        // The encoder is never left in the middle of a stream: starting anew from there is not something it does well.
+        out.reserve(bound(plain.len()));
         if self.gzip {
             out.extend_from_slice(&GZIP_HEADER);
         }
         self.compress.reset();
         let status = self.compress.compress_vec(plain, out, FlushCompress::Finish)?;
         if status != Status::StreamEnd {
-            return Ok(false);
+            return Err(io::Error::other("the stream is longer than it can be"));
         }
         if self.gzip {
-            out.reserve(GZIP_TRAILER_LEN);
             out.extend_from_slice(&crc32fast::hash(plain).to_le_bytes());
             out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
         }
         Ok(true)
     }
+}
+
+/// What a stream or member can take at most: nine bits for each byte, the ends of blocks, header and trailer.
+fn bound(len: usize) -> usize {
+    len + len / 8 + len / 64 + GZIP_HEADER.len() + GZIP_TRAILER_LEN + 64
 }
 
 /// One gzip member and nothing after it, at most `limit` bytes when unpacked.

@@ -7,6 +7,7 @@
 //! | 0..4  | header id | which compression; equal to that of the index    |
 //! | 4..   | stream    | gzip, zstd, S2, LZ4 or raw deflate               |
 
+mod crc32c;
 mod deflate;
 mod lz4;
 mod s2;

@@ -10,10 +10,9 @@
 
 use std::io;
 
-use minlz::crc::crc as masked_crc;
 use minlz::s2 as block;
 
-use super::{Failure, room_for};
+use super::{Failure, crc32c, room_for};
 use crate::cursor::Cursor;
 
 const COMPRESSED: u8 = 0x00;
@@ -49,7 +48,7 @@ impl Encoder {
     pub(super) fn encode(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
         put_chunk(out, BEGIN, &[], S2_MAGIC);
         for plain in plain.chunks(BLOCK_LEN) {
-            let crc = masked_crc(plain).to_le_bytes();
+            let crc = crc32c::masked(plain).to_le_bytes();
             let packed = if self.better {
                 self.blocks.encode_better(plain)
             } else {
@@ -88,7 +87,7 @@ pub(super) fn decode(stream: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
                 let crc = u32::from_le_bytes(body.array::<CRC_LEN>().map_err(Failure::damaged)?);
                 let start = plain.len();
                 append_block(kind, body.rest(), limit, &mut plain)?;
-                if masked_crc(&plain[start..]) != crc {
+                if crc32c::masked(&plain[start..]) != crc {
                     return Err(Failure::damaged("block does not match its checksum"));
                 }
             }

@@ -27,6 +27,10 @@ impl Encoder {
 
 /// One or more frames, at most `limit` bytes when unpacked. They are unpacked in place, so that no window is needed.
 pub(super) fn decode(stream: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+    // No frame at all would pass for no bytes at all.
+    if stream.is_empty() {
+        return Err(Failure::Damaged(io::ErrorKind::UnexpectedEof.into()));
+    }
     let mut plain = room_for(limit)?;
     Decompressor::new()
         .and_then(|mut decompressor| decompressor.decompress_to_buffer(stream, &mut plain))

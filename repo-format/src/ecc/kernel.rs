@@ -14,10 +14,17 @@ const COLUMN: usize = 64;
 /// So many sources share a table of sums.
 const GROUP: usize = 4;
 
-/// A column of a shard.
-type Words = [u64; COLUMN / 8];
+/// A column of a shard, on a cache line of its own.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Words([u64; COLUMN / 8]);
+
 /// The sums of every choice among the sources of one group.
 type Sums = [Words; 1 << GROUP];
+
+/// The memory that adding needs. To be kept from one block to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch(Vec<Sums>);
 
 /// A systematic code: the rows of a Vandermonde matrix, multiplied so that the first `data` rows give the data back.
 #[derive(Clone, Debug)]
@@ -50,8 +57,8 @@ impl ReedSolomon {
     }
 
     /// The parity shards of a block, both as shards of `shard` bytes in a row.
-    pub(super) fn parity_of(&self, data: &[u8], shard: usize, parity: &mut [u8]) {
-        self.rows.apply(data, shard, parity);
+    pub(super) fn parity_of(&self, data: &[u8], shard: usize, parity: &mut [u8], scratch: &mut Scratch) {
+        self.rows.apply(data, shard, parity, scratch);
     }
 
     /// Computes the lost data shards again and gives their number. There must be as many whole parity shards.
@@ -65,8 +72,9 @@ impl ReedSolomon {
         assert_eq!(lost.len(), helpers.len(), "the caller counted the damage");
         // Lost shards are zeros, so parity that is computed now lacks just what they would have added.
         let factors: Vec<u8> = helpers.iter().flat_map(|row| self.row(*row)).copied().collect();
+        let mut scratch = Scratch::default();
         let mut missing = vec![0; helpers.len() * shard];
-        Rows::new(&factors, self.data).apply(&data.bytes, shard, &mut missing);
+        Rows::new(&factors, self.data).apply(&data.bytes, shard, &mut missing, &mut scratch);
         for (missing, helper) in missing.chunks_exact_mut(shard).zip(&helpers) {
             let stored = &parity.bytes[helper * shard..][..shard];
             missing
@@ -79,7 +87,7 @@ impl ReedSolomon {
             .flat_map(|row| lost.iter().map(|column| self.row(*row)[*column]))
             .collect();
         let mut rebuilt = vec![0; lost.len() * shard];
-        Rows::new(&inverse(square, lost.len()), lost.len()).apply(&missing, shard, &mut rebuilt);
+        Rows::new(&inverse(square, lost.len()), lost.len()).apply(&missing, shard, &mut rebuilt, &mut scratch);
         for (rebuilt, lost) in rebuilt.chunks_exact(shard).zip(&lost) {
             data.bytes[lost * shard..][..shard].copy_from_slice(rebuilt);
         }
@@ -128,11 +136,14 @@ impl Rows {
     }
 
     /// Computes all results from all sources; both lie in a row, `shard` bytes each.
-    fn apply(&self, sources: &[u8], shard: usize, results: &mut [u8]) {
+    fn apply(&self, sources: &[u8], shard: usize, results: &mut [u8], scratch: &mut Scratch) {
         assert_eq!(sources.len(), self.sources * shard);
         let groups = self.sources.div_ceil(GROUP);
         assert_eq!(results.len() * 8 * groups, self.choices.len() * shard);
-        let mut sums = vec![[[0; COLUMN / 8]; 1 << GROUP]; groups];
+        if scratch.0.len() < groups {
+            scratch.0.resize(groups, [Words::default(); 1 << GROUP]);
+        }
+        let sums = &mut scratch.0[..groups];
         for start in (0..shard).step_by(COLUMN) {
             let end = shard.min(start + COLUMN);
             for (sums, group) in sums.iter_mut().zip(sources.chunks(GROUP * shard)) {
@@ -140,14 +151,14 @@ impl Rows {
             }
             let lines = self.choices.chunks_exact(8 * groups);
             for (result, lines) in results.chunks_exact_mut(shard).zip(lines) {
-                let mut words = [0; COLUMN / 8];
+                let mut words = Words::default();
                 for line in lines.chunks_exact(groups) {
-                    double(&mut words);
+                    words = words.doubled();
                     for (sums, choice) in sums.iter().zip(line) {
-                        add(&mut words, &sums[usize::from(*choice) % sums.len()]);
+                        words = words.plus(&sums[usize::from(*choice) % sums.len()]);
                     }
                 }
-                put(&words, &mut result[start..end]);
+                words.write(&mut result[start..end]);
             }
         }
     }
@@ -156,49 +167,51 @@ impl Rows {
 /// Fills in the sums of every choice among some sources; absent sources are never chosen.
 fn add_up<'a>(sums: &mut Sums, sources: impl Iterator<Item = &'a [u8]>) {
     for (place, source) in sources.enumerate() {
-        let words = get(source);
+        let words = Words::read(source);
         let (without, with) = sums.split_at_mut(1 << place);
         for (with, without) in with.iter_mut().zip(without) {
-            *with = *without;
-            add(with, &words);
+            *with = without.plus(&words);
         }
     }
 }
 
-#[inline(always)]
-fn add(sum: &mut Words, other: &Words) {
-    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum ^= other);
-}
-
-/// Doubles every byte in the field.
-#[inline(always)]
-fn double(words: &mut Words) {
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    const REDUCE: u64 = u64::from_ne_bytes([POLYNOMIAL; 8]);
-    for word in words {
-        let high = *word & HIGH;
-        // All ones in the bytes whose high bit falls out.
-        let carried = (high << 1).wrapping_sub(high >> 7);
-        *word = ((*word ^ high) << 1) ^ (carried & REDUCE);
+impl Words {
+    #[inline(always)]
+    fn plus(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|index| self.0[index] ^ other.0[index]))
     }
-}
 
-/// The words of a column, which may be short.
-#[inline(always)]
-fn get(bytes: &[u8]) -> Words {
-    let mut column = [0; COLUMN];
-    match bytes.try_into() {
-        Ok(whole) => column = whole,
-        Err(_) => column[..bytes.len()].copy_from_slice(bytes),
+    /// Doubles every byte in the field.
+    #[inline(always)]
+    fn doubled(&self) -> Self {
+        const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+        const REDUCE: u64 = u64::from_ne_bytes([POLYNOMIAL; 8]);
+        Self(self.0.map(|word| {
+            let high = word & HIGH;
+            // All ones in the bytes whose high bit falls out.
+            let carried = (high << 1).wrapping_sub(high >> 7);
+            ((word ^ high) << 1) ^ (carried & REDUCE)
+        }))
     }
-    let (words, _) = column.as_chunks::<8>();
-    std::array::from_fn(|index| u64::from_ne_bytes(words[index]))
-}
 
-#[inline(always)]
-fn put(words: &Words, bytes: &mut [u8]) {
-    for (bytes, word) in bytes.chunks_mut(8).zip(words) {
-        bytes.copy_from_slice(&word.to_ne_bytes()[..bytes.len()]);
+    /// Takes a column, which may be short.
+    #[inline(always)]
+    fn read(bytes: &[u8]) -> Self {
+        let mut column = [0; COLUMN];
+        match bytes.try_into() {
+            Ok(whole) => column = whole,
+            Err(_) => column[..bytes.len()].copy_from_slice(bytes),
+        }
+        let (words, _) = column.as_chunks::<8>();
+        Self(std::array::from_fn(|index| u64::from_ne_bytes(words[index])))
+    }
+
+    /// Puts down a column, which may be short.
+    #[inline(always)]
+    fn write(&self, bytes: &mut [u8]) {
+        for (bytes, word) in bytes.chunks_mut(8).zip(self.0) {
+            bytes.copy_from_slice(&word.to_ne_bytes()[..bytes.len()]);
+        }
     }
 }
 

@@ -67,7 +67,7 @@ impl BlobConfig {
     /// The shortest retention.
     pub const RETENTION_PERIOD_MIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Reads the plain JSON.
+    /// Reads the plain JSON. As in Kopia, one of the members without the other is not refused here: it retains nothing.
     pub fn parse(json: &[u8]) -> Result<Self, FormatError> {
         let members: Members = serde_json::from_slice(json).map_err(|source| FormatError::Json {
             what: "the blob configuration",
@@ -77,15 +77,14 @@ impl BlobConfig {
             "" => None,
             name => Some(RetentionMode::from_name(name)?),
         };
-        let config = Self {
+        Ok(Self {
             retention_mode,
             retention_period: members.retention_period,
-        };
-        config.validate()?;
-        Ok(config)
+        })
     }
 
-    /// Mode and period are both there or both absent, and the period is a day or more.
+    /// Mode and period are both there or both absent, and the period is a day or more: to be asked before a
+    /// configuration that was put together by hand is sealed.
     pub fn validate(&self) -> Result<(), FormatError> {
         match self.retention_mode {
             None if self.retention_period.is_zero() => Ok(()),

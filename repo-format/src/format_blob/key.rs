@@ -84,7 +84,7 @@ impl FormatKey {
     }
 
     /// The AES key and the associated data.
-    fn sealing_keys(&self, unique_id: &[u8]) -> (Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>) {
+    pub(super) fn sealing_keys(&self, unique_id: &[u8]) -> (Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>) {
         let key = derive_key(self.as_bytes(), unique_id, b"AES");
         let associated = derive_key(self.as_bytes(), unique_id, b"CHECKSUM");
         (key, associated)

@@ -150,3 +150,6 @@ fn from_base64(member: &'static str, text: &str) -> Result<Vec<u8>, FormatError>
         .decode(text)
         .map_err(|_| FormatError::bad_format_member(member, "not base64", "it is standard base64 with padding"))
 }
+
+#[cfg(test)]
+mod tests;

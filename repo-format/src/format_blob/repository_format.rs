@@ -8,6 +8,7 @@ use super::{EpochParameters, FormatBlob, FormatKey, RequiredFeature, Secret, Upg
 use crate::FormatError;
 use crate::encryption::{EncryptionAlgorithm, NONCE_LEN};
 use crate::hashing::HashAlgorithm;
+use crate::quantity::PackOffset;
 
 /// The version of a repository. Versions 2 and 3 differ in nothing but the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +57,7 @@ impl FormatVersion {
 /// | `indexVersion`         | 1                                                  |
 /// | `epochParameters`      | no epochs                                          |
 /// | `enablePasswordChange` | false                                              |
-/// | `splitter`             | `FIXED`                                            |
+/// | `splitter`             | `FIXED`; left out when empty                       |
 /// | `upgradeLock`          | nobody upgrades; left out                          |
 /// | `requiredFeatures`     | none; left out                                     |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub struct RepositoryFormat {
     pub epoch: EpochParameters,
     /// Whether the password can change. If not, it is in the key of the maintenance schedule.
     pub enable_password_change: bool,
-    /// The name of the splitter for what no policy says otherwise.
+    /// The name of the splitter for what no policy says otherwise; the empty name means `FIXED`.
     pub splitter: String,
     /// Set while somebody upgrades the repository: see [`RepositoryFormat::refuse_while_locked`].
     pub upgrade_lock: Option<UpgradeLock>,
@@ -110,6 +111,7 @@ struct Members {
     index_version: Option<i64>,
     epoch_parameters: Option<EpochParameters>,
     enable_password_change: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     splitter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upgrade_lock: Option<Box<RawValue>>,
@@ -120,9 +122,9 @@ struct Members {
 impl RepositoryFormat {
     /// The default size of a pack, in bytes.
     pub const MAX_PACK_SIZE_DEFAULT: u32 = 20 << 20;
-    /// The smallest limit for packs, in bytes.
+    /// The smallest limit for packs that may be set, in bytes.
     pub const MAX_PACK_SIZE_MIN: u32 = 10 << 20;
-    /// The largest limit for packs, in bytes.
+    /// The largest limit for packs that may be set, in bytes.
     pub const MAX_PACK_SIZE_MAX: u32 = 120 << 20;
     /// The name of the one error correction there is.
     pub const ECC_NAME: &'static str = "REED-SOLOMON-CRC32";
@@ -156,7 +158,6 @@ impl RepositoryFormat {
         };
         let Inner { format } = serde_json::from_slice(json).map_err(not_json)?;
         let upgrade_lock = format.upgrade_lock.as_deref().map(UpgradeLock::from_raw);
-        let splitter = format.splitter.filter(|name| !name.is_empty());
         let format = Self {
             ecc_overhead_percent: ecc_overhead(format.ecc.as_deref(), format.ecc_overhead_percent)?,
             hash: HashAlgorithm::from_name(&format.hash.unwrap_or_default())?,
@@ -168,7 +169,7 @@ impl RepositoryFormat {
             index_version: index_version(format.index_version.unwrap_or_default())?,
             epoch: format.epoch_parameters.unwrap_or_default(),
             enable_password_change: format.enable_password_change.unwrap_or_default(),
-            splitter: splitter.unwrap_or_else(|| "FIXED".to_owned()),
+            splitter: format.splitter.unwrap_or_default(),
             upgrade_lock: upgrade_lock.transpose().map_err(not_json)?,
             required_features: format.required_features.unwrap_or_default(),
         };
@@ -199,7 +200,7 @@ impl RepositoryFormat {
                 index_version: Some(self.index_version.into()),
                 epoch_parameters: Some(self.epoch.clone()),
                 enable_password_change: Some(self.enable_password_change),
-                splitter: Some(self.splitter.clone()),
+                splitter: Some(self.splitter.clone()).filter(|name| !name.is_empty()),
                 upgrade_lock: self.upgrade_lock.as_ref().map(UpgradeLock::to_raw),
                 required_features: (!self.required_features.is_empty()).then(|| self.required_features.clone()),
             },
@@ -222,7 +223,14 @@ impl RepositoryFormat {
     /// was put together or changed by hand is sealed.
     pub fn validate(&self) -> Result<(), FormatError> {
         ecc_overhead(None, Some(self.ecc_overhead_percent.into()))?;
-        max_pack_size(self.max_pack_size.into())?;
+        if !(Self::MAX_PACK_SIZE_MIN..=Self::MAX_PACK_SIZE_MAX).contains(&self.max_pack_size) {
+            let expected = "it is 10485760 to 125829120 bytes";
+            return Err(FormatError::bad_format_member(
+                "maxPackSize",
+                self.max_pack_size,
+                expected,
+            ));
+        }
         index_version(self.index_version.into())?;
         self.epoch.validate()
     }
@@ -277,13 +285,13 @@ fn version(number: i64) -> Result<FormatVersion, FormatError> {
         .ok_or_else(|| FormatError::bad_format_member("version", number, "this build knows 1, 2 and 3"))
 }
 
+/// Kopia opens repositories whose limit it would not let anyone set, so a reader takes whatever a pack can be.
 fn max_pack_size(bytes: i64) -> Result<u32, FormatError> {
     if bytes == 0 {
         return Ok(RepositoryFormat::MAX_PACK_SIZE_DEFAULT);
     }
-    let limits = RepositoryFormat::MAX_PACK_SIZE_MIN..=RepositoryFormat::MAX_PACK_SIZE_MAX;
-    let size = u32::try_from(bytes).ok().filter(|size| limits.contains(size));
-    size.ok_or_else(|| FormatError::bad_format_member("maxPackSize", bytes, "it is 10485760 to 125829120 bytes"))
+    let size = u32::try_from(bytes).ok().filter(|size| *size < PackOffset::WRITE_LIMIT);
+    size.ok_or_else(|| FormatError::bad_format_member("maxPackSize", bytes, "a pack is shorter than 1 GiB"))
 }
 
 fn index_version(number: i64) -> Result<u8, FormatError> {

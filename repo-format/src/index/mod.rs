@@ -7,6 +7,8 @@ mod encode;
 mod entry;
 pub mod legacy;
 mod merged;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v2;
 

@@ -1,5 +1,6 @@
 //! The forgiving room: reading JSON objects as Go does, where the case of a key is free and `null` changes nothing.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ macro_rules! read_object {
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$target, A::Error> {
                         let mut object = <$target>::default();
-                        while let Some(key) = map.next_key::<$crate::json::lenient::Text>()? {
+                        while let Some(key) = map.next_key::<$crate::json::lenient::Key<'_>>()? {
                             $(if key.is($key) {
                                 if let Some(member) = map.next_value::<Option<$read>>()? {
                                     object.$field = read_object!(@convert member $($convert)?);
@@ -46,6 +47,39 @@ macro_rules! read_object {
     (@convert $member:ident $convert:expr) => { $convert($member) };
 }
 pub(crate) use read_object;
+
+/// The key of a member, borrowed where the input allows it.
+#[derive(Debug)]
+pub(crate) struct Key<'de>(Cow<'de, [u8]>);
+
+impl Key<'_> {
+    /// Whether this is the key `key` to Go's decoder.
+    pub(crate) fn is(&self, key: &str) -> bool {
+        self.0.eq_ignore_ascii_case(key.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(bytes.into())))
+            }
+
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(bytes)))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
 
 /// A string that may hold what is no Unicode text: each such byte is read as U+FFFD, as Go does.
 #[derive(Debug, Default)]
@@ -114,6 +148,61 @@ impl<'de> Deserialize<'de> for Time {
             // The last two days of the calendar are beyond our time type, but not worth losing a directory.
             Err(_) if text.starts_with("9999-12-3") && text.ends_with('Z') => Ok(Self(Timestamp::MAX)),
             Err(error) => Err(D::Error::custom(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Sample {
+        name: String,
+        size: u64,
+    }
+    read_object!(Sample, "a sample", {
+        "name" => name: Text = Text::into_string,
+        "size" => size: u64,
+    });
+
+    fn read(json: &[u8]) -> Result<Sample, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+
+    fn sample(name: &str, size: u64) -> Sample {
+        let name = name.into();
+        Sample { name, size }
+    }
+
+    #[test]
+    fn keys_may_be_in_any_case_and_unknown_or_null_ones_change_nothing() {
+        assert_eq!(read(br#"{"NAME":"a","siZe":7,"else":[{}]}"#).unwrap(), sample("a", 7));
+        assert_eq!(
+            read(br#"{"name":"a","name":null,"size":1,"size":2}"#).unwrap(),
+            sample("a", 2)
+        );
+        assert_eq!(read(b"{}").unwrap(), Sample::default());
+    }
+
+    #[test]
+    fn text_that_is_no_unicode_is_read_as_go_reads_it() {
+        assert_eq!(read(b"{\"name\":\"a\xff\"}").unwrap().name, "a\u{fffd}");
+        assert!(read(br#"{"name":"a\ud800"}"#).unwrap().name.starts_with("a\u{fffd}"));
+    }
+
+    #[test]
+    fn wrong_types_are_refused() {
+        for json in [
+            &br#"{"size":"1"}"#[..],
+            br#"{"size":-1}"#,
+            br#"{"size":1.5}"#,
+            br#"{"name":1}"#,
+            b"[]",
+            b"null",
+            b"",
+        ] {
+            assert!(read(json).is_err(), "{}", String::from_utf8_lossy(json));
         }
     }
 }

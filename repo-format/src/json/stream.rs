@@ -3,8 +3,9 @@
 use crate::FormatError;
 use crate::json::lenient::Text;
 
-/// The longest value that is put together before it is looked at.
-pub(crate) const VALUE_BYTES_MAX: usize = 1 << 20;
+/// The longest value that is put together before it is looked at. Entries take some hundred bytes, but Kopia 0.22 gives
+/// each directory the errors of everything below it, so one that holds 100,000 unreadable files takes 15 MB.
+pub(crate) const VALUE_BYTES_MAX: usize = 32 << 20;
 
 /// Reads `{"stream":"<name>","entries":[...],...}` as it arrives, in pieces of any length.
 ///
@@ -267,5 +268,107 @@ impl ValueEnd {
             self.begun = true;
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads `json` in pieces of `step` bytes; gives entries and other members as text.
+    fn read(json: &[u8], step: usize, limit: usize) -> Result<Vec<String>, FormatError> {
+        let mut found = Vec::new();
+        let mut reader = StreamReader::new("sample", Some("x"), limit);
+        for bytes in json.chunks(step) {
+            reader.push(bytes, &mut |piece| {
+                found.push(match piece {
+                    Piece::Entry(json) => String::from_utf8_lossy(json).into_owned(),
+                    Piece::Member(key, json) => format!("{key:?}={}", String::from_utf8_lossy(json)),
+                });
+                Ok(())
+            })?;
+        }
+        reader.finish().map(|()| found)
+    }
+
+    fn entries(json: &str) -> Result<Vec<String>, FormatError> {
+        read(json.as_bytes(), json.len().max(1), 100)
+    }
+
+    #[test]
+    fn members_come_in_any_order_and_spacing() {
+        let found =
+            entries(" {\t\"entries\" : [ 1 ,{\"a\":\"]}\\\"\"}, \"s\" , null,[[]]\n] , \"stream\":\"x\" } rest");
+        assert_eq!(found.unwrap(), ["1", r#"{"a":"]}\""}"#, r#""s""#, "null", "[[]]"]);
+        assert_eq!(entries(r#"{"Entries":null,"STREAM":"x"}"#).unwrap(), [""; 0]);
+        assert_eq!(entries(r#"{"stream":"x","entries":[]}"#).unwrap(), [""; 0]);
+        assert_eq!(entries(r#"{"stream":"x"}{"#).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_stream_must_say_what_it_is() {
+        for json in [
+            r#"{"entries":[]}"#,
+            r#"{"stream":"y","entries":[]}"#,
+            r#"{"stream":null}"#,
+            "{}",
+        ] {
+            assert!(matches!(entries(json), Err(FormatError::WrongStream { .. })), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for json in [
+            "",
+            " ",
+            "[]",
+            "null",
+            "{",
+            r#"{"stream":"x""#,
+            r#"{"stream":"x",}"#,
+            r#"{"stream" "x"}"#,
+            r#"{"stream":"x" "a":1}"#,
+            r#"{"stream":"x","entries":[1,]}"#.trim_end_matches('}'),
+            r#"{"stream":"x","entries":[1 2]}"#,
+            r#"{,"stream":"x"}"#,
+            r#"{"stream":"x","entries":7}"#,
+            r#"{"stream":"x","entries":{}}"#,
+            r#"{stream:"x"}"#,
+            r#"{"stream":x}"#,
+            r#"{"str"#,
+        ] {
+            assert!(entries(json).is_err(), "{json}");
+        }
+        assert!(matches!(
+            entries(r#"{"stream":"x","entries":[],"entries":null}"#),
+            Err(FormatError::EntriesTwice { .. })
+        ));
+    }
+
+    #[test]
+    fn a_value_beyond_the_limit_is_refused_however_it_arrives() {
+        let json = br#"{"stream":"x","entries":["123456789"]}"#;
+        for step in 1..json.len() {
+            assert_eq!(read(json, step, 11).unwrap(), [r#""123456789""#]);
+            assert!(matches!(
+                read(json, step, 10),
+                Err(FormatError::ValueTooLong { limit: 10, .. })
+            ));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_read_or_refused_alike_however_it_is_cut(
+            json in r#"[ {]{0,2}(("stream":"x"|"entries":\[|"a":1|[\[\]{},:"\\n1 ]),?){0,8}[\]} ]{0,3}"#,
+            step in 1usize..9,
+        ) {
+            let whole = read(json.as_bytes(), json.len().max(1), 20);
+            let cut = read(json.as_bytes(), step, 20);
+            prop_assert_eq!(whole.ok(), cut.ok());
+        }
     }
 }

@@ -16,6 +16,8 @@ pub struct PartObject {
 
 /// One list for all parts in order. A part that is itself a list is replaced by what it lists, one level deep; any other
 /// part becomes one entry, even when it is empty.
+///
+/// The parts must have been written by the caller: together they are shorter than 2^63 bytes.
 pub fn concatenate(parts: &[PartObject]) -> Vec<IndirectEntry> {
     let mut whole = Vec::new();
     let mut start = 0;
@@ -30,7 +32,7 @@ pub fn concatenate(parts: &[PartObject]) -> Vec<IndirectEntry> {
             start: start + entry.start,
             ..*entry
         }));
-        start += part.len;
+        start += entries.iter().map(|entry| entry.len).sum::<u64>();
     }
     whole
 }
@@ -70,4 +72,67 @@ pub fn part_lengths(size: u64, chunk: u64) -> Option<Parts> {
         full: size / chunk,
         len: chunk,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::{decode_indirect, encode_indirect, total_len};
+
+    fn listed(golden: &[u8]) -> PartObject {
+        let entries = decode_indirect(golden).unwrap();
+        PartObject {
+            object: "Ixab".parse().unwrap(),
+            len: total_len(&entries),
+            entries: Some(entries),
+        }
+    }
+
+    #[test]
+    fn lists_of_parts_are_joined_as_kopia_joins_them() {
+        let parts = [
+            listed(include_bytes!("../../golden/object/part-1.json")),
+            listed(include_bytes!("../../golden/object/part-2.json")),
+            listed(include_bytes!("../../golden/object/part-3.json")),
+        ];
+        let lens: Vec<u64> = parts.iter().map(|part| part.len).collect();
+        assert_eq!(lens, [8 << 20, 8 << 20, 4 << 20]);
+        assert_eq!(
+            encode_indirect(&concatenate(&parts)),
+            include_bytes!("../../golden/object/whole.json")
+        );
+    }
+
+    #[test]
+    fn parts_without_lists_are_joined_as_kopia_joins_them() {
+        let golden = include_bytes!("../../golden/object/exact.json");
+        let parts: Vec<PartObject> = decode_indirect(golden)
+            .unwrap()
+            .iter()
+            .map(|entry| PartObject {
+                object: entry.object,
+                len: entry.len,
+                entries: None,
+            })
+            .collect();
+        assert_eq!(encode_indirect(&concatenate(&parts)), golden);
+    }
+
+    #[test]
+    fn a_file_is_cut_behind_each_full_part_and_ends_with_an_open_one() {
+        let lens = |size, chunk| part_lengths(size, chunk).map(|parts| parts.ranges().collect::<Vec<_>>());
+        let full = |start| PartRange { start, len: Some(10) };
+        let open = |start| PartRange { start, len: None };
+        assert_eq!(lens(0, 10), None);
+        assert_eq!(lens(10, 10), None);
+        assert_eq!(lens(11, 0), None);
+        assert_eq!(lens(11, 10).unwrap(), [full(0), open(10)]);
+        assert_eq!(
+            lens(20, 10).unwrap(),
+            [full(0), full(10), open(20)],
+            "the last part is empty"
+        );
+        let last = part_lengths(u64::MAX, 1 << 63).unwrap().ranges().last().unwrap();
+        assert_eq!((last.start, last.len), (1 << 63, None));
+    }
 }

@@ -55,6 +55,7 @@ read_object!(ReadEntry, "a part of an object", {
 #[derive(Clone, Debug, Default)]
 pub struct IndirectWriter {
     begun: bool,
+    end: u64,
 }
 
 impl IndirectWriter {
@@ -63,8 +64,13 @@ impl IndirectWriter {
         Self::default()
     }
 
-    /// Appends one part to `out`. The caller gives them in order.
+    /// Appends one part to `out`.
+    ///
+    /// # Panics
+    /// When the part does not begin where the one before it ends.
     pub fn push(&mut self, entry: &IndirectEntry, out: &mut Vec<u8>) {
+        assert_eq!(entry.start, self.end, "the parts of an object follow on one another");
+        self.end = entry.end().expect("an object has less than 2^63 bytes");
         if std::mem::replace(&mut self.begun, true) {
             out.push(b',');
         } else {
@@ -93,6 +99,9 @@ impl IndirectWriter {
 }
 
 /// The list of these parts as Kopia writes it.
+///
+/// # Panics
+/// When a part does not begin where the one before it ends.
 pub fn encode_indirect(entries: &[IndirectEntry]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = IndirectWriter::new();
@@ -187,4 +196,131 @@ pub fn decode_indirect(bytes: &[u8]) -> Result<Vec<IndirectEntry>, FormatError> 
 /// The length in bytes of the object that these parts make up.
 pub fn total_len(entries: &[IndirectEntry]) -> u64 {
     entries.last().and_then(IndirectEntry::end).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIST_OF_LIST: &[u8] = include_bytes!("../../golden/object/list-of-list.json");
+    const EXACT: &[u8] = include_bytes!("../../golden/object/exact.json");
+    const WHOLE: &[u8] = include_bytes!("../../golden/object/whole.json");
+
+    fn list_of_400_mib() -> Vec<u8> {
+        let mut list = Vec::new();
+        GzDecoder::new(&include_bytes!("../../golden/object/list-of-400-mib.json.gz")[..])
+            .read_to_end(&mut list)
+            .unwrap();
+        list
+    }
+
+    #[test]
+    fn lists_are_byte_for_byte_what_kopia_wrote() {
+        let long = list_of_400_mib();
+        for golden in [LIST_OF_LIST, EXACT, WHOLE, &long] {
+            let entries = decode_indirect(golden).unwrap();
+            assert_eq!(
+                String::from_utf8(encode_indirect(&entries)),
+                String::from_utf8(golden.to_vec())
+            );
+        }
+        let entries = decode_indirect(&long).unwrap();
+        assert_eq!((entries.len(), total_len(&entries)), (3200, 400 << 20));
+        let lists = decode_indirect(LIST_OF_LIST).unwrap();
+        assert_eq!(
+            total_len(&lists),
+            long.len() as u64,
+            "the outer list has the length of the inner one"
+        );
+    }
+
+    #[test]
+    fn an_empty_last_part_is_kept() {
+        let entries = decode_indirect(EXACT).unwrap();
+        assert_eq!((entries[3].start, entries[3].len), (3 << 20, 0));
+    }
+
+    #[test]
+    fn a_damaged_list_is_refused() {
+        for end in 0..EXACT.len() - 2 {
+            assert!(decode_indirect(&EXACT[..end]).is_err(), "cut at {end}");
+        }
+        let twin = |from: &str, to: &str| {
+            let text = std::str::from_utf8(EXACT).unwrap();
+            assert!(text.contains(from));
+            decode_indirect(text.replacen(from, to, 1).as_bytes()).unwrap_err()
+        };
+        assert!(matches!(
+            twin(r#""s":1048576"#, r#""s":1048577"#),
+            FormatError::PartMisplaced {
+                expected: 1_048_576,
+                found: 1_048_577
+            }
+        ));
+        assert!(matches!(
+            twin(r#""l":1048576"#, r#""l":9223372036854775808"#),
+            FormatError::ObjectTooLong { .. }
+        ));
+        assert!(matches!(
+            twin("kopia:indirect", "kopia:directory"),
+            FormatError::WrongStream { .. }
+        ));
+        assert!(matches!(twin(r#""o":""#, r#""p":""#), FormatError::BadObjectId { .. }));
+        assert!(matches!(twin(r#""o":""#, r#""o":"?"#), FormatError::Json { .. }));
+        assert!(matches!(twin(r#""l":1"#, r#""l":-1"#), FormatError::Json { .. }));
+        for none in ["null", "[]"] {
+            let list = format!(r#"{{"stream":"kopia:indirect","entries":{none}}}"#);
+            assert!(matches!(decode_indirect(list.as_bytes()), Err(FormatError::NoParts)));
+        }
+    }
+
+    #[test]
+    fn a_list_can_be_read_in_pieces() {
+        for step in 1..WHOLE.len() {
+            let (mut reader, mut entries) = (IndirectReader::new(), Vec::new());
+            for bytes in WHOLE.chunks(step) {
+                reader.push(bytes, |entry| entries.push(entry)).unwrap();
+            }
+            assert_eq!(reader.finish().unwrap(), 20 << 20);
+            assert_eq!(entries, decode_indirect(WHOLE).unwrap());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "follow on one another")]
+    fn a_gap_is_never_written() {
+        let object = "ab".parse().unwrap();
+        encode_indirect(&[IndirectEntry {
+            start: 1,
+            len: 1,
+            object,
+        }]);
+    }
+
+    proptest! {
+        #[test]
+        fn lists_survive_a_round_trip(lens in prop::collection::vec(0u64..1 << 50, 1..50), indirection in 0usize..3) {
+            let object = format!("{}x00ff", "I".repeat(indirection)).parse().unwrap();
+            let mut start = 0;
+            let mut entries = Vec::new();
+            for len in lens {
+                entries.push(IndirectEntry { start, len, object });
+                start += len;
+            }
+            prop_assert_eq!(decode_indirect(&encode_indirect(&entries)).unwrap(), entries);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, at in 0..EXACT.len(), byte: u8) {
+            let _ = decode_indirect(&bytes);
+            let mut damaged = EXACT.to_vec();
+            damaged[at] = byte;
+            let _ = decode_indirect(&damaged);
+        }
+    }
 }

@@ -13,6 +13,8 @@
 mod open;
 mod postamble;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write;
 

@@ -184,7 +184,7 @@ impl OpenPack {
 /// Contents and markers, sorted, one entry for each content.
 fn winners(mut entries: Vec<IndexEntry>, markers: &[IndexEntry]) -> Vec<IndexEntry> {
     entries.extend_from_slice(markers);
-    entries.sort_by(|a, b| a.id.cmp(&b.id));
+    entries.sort_by_key(|entry| entry.id);
     entries.dedup_by(|rival, winner| {
         let same = rival.id == winner.id;
         if same && rival.supersedes(winner) {

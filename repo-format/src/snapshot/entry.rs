@@ -50,8 +50,8 @@ impl From<String> for EntryKind {
 ///
 /// | key     | field     | meaning                                                     |
 /// |---------|-----------|-------------------------------------------------------------|
-/// | `name`  | `name`    | base name; bytes that are no UTF-8 are lost in writing      |
-/// | `type`  | `kind`    | `d`, `f`, `s`                                               |
+/// | `name`  | `name`    | base name; what is no UTF-8 is lost; left out when empty    |
+/// | `type`  | `kind`    | `d`, `f`, `s`; left out when empty                          |
 /// | `mode`  | `mode`    | see [`GoMode`]; left out when 0                             |
 /// | `size`  | `size`    | bytes; left out when 0, so in directories                   |
 /// | `mtime` | `mtime`   | RFC 3339; left out when it is the Unix epoch                |
@@ -144,10 +144,16 @@ impl DirEntry {
     /// # Errors
     /// [`FormatError::TimeNotWritable`]; `out` then holds a part of it.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        out.extend_from_slice(br#"{"name":"#);
-        write_string(&self.name, out);
-        out.extend_from_slice(br#","type":"#);
-        write_string(self.kind.as_str().as_bytes(), out);
+        let begin = out.len();
+        for (key, text) in [
+            (&br#","name":"#[..], &self.name[..]),
+            (br#","type":"#, self.kind.as_str().as_bytes()),
+        ] {
+            if !text.is_empty() {
+                out.extend_from_slice(key);
+                write_string(text, out);
+            }
+        }
         if self.mode != GoMode::default() {
             out.extend_from_slice(br#","mode":"#);
             write_string(self.mode.to_string().as_bytes(), out);
@@ -167,6 +173,7 @@ impl DirEntry {
             }
         }
         out.extend_from_slice(br#","obj":"#);
+        out[begin] = b'{'; // the first member has come with a comma
         let object = self.object.map(|object| object.to_string()).unwrap_or_default();
         write_string(object.as_bytes(), out);
         if let Some(summary) = &self.summary {
@@ -182,6 +189,14 @@ impl Serialize for DirEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         raw(|out| self.write(out), serializer)
     }
+}
+
+/// Whether two modification times are the same to Kopia, which counts nanoseconds in 64 bits: a time before 1677 or after
+/// 2262 is stored by it as one that lies a multiple of 584 years away.
+///
+/// What we write is the true time; a stored time has to be compared with a file's in this way.
+pub fn same_time(left: Timestamp, right: Timestamp) -> bool {
+    left.as_nanosecond() as i64 == right.as_nanosecond() as i64
 }
 
 /// Serialises as what `write` appends: the one way to get an escape that stands for no character through a serialiser.

@@ -9,7 +9,12 @@ pub mod summary;
 
 pub use directory_reader::DirectoryReader;
 pub use directory_writer::DirectoryWriter;
-pub use entry::{DirEntry, EntryKind};
+pub use entry::{DirEntry, EntryKind, same_time};
 pub use manifest::{SnapshotManifest, SnapshotStats, SourceInfo};
 pub use mode::GoMode;
 pub use summary::{DirectorySummary, EntryError, SummaryBuilder};
+
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod property_tests;

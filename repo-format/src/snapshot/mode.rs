@@ -111,3 +111,74 @@ impl<'de> Deserialize<'de> for GoMode {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn special_bits_are_spelled_as_kopia_spells_them() {
+        for (unix, text) in [
+            (0o100_644, "0644"),
+            (0o104_755, "040000755"),
+            (0o102_755, "020000755"),
+            (0o041_777, "04000777"),
+            (0o107_777, "064000777"),
+            (0o000_001, "01"),
+        ] {
+            let mode = GoMode::from_unix_permissions(unix);
+            assert_eq!(mode.to_string(), text);
+            assert_eq!(mode.to_unix(), unix & 0o7777);
+        }
+    }
+
+    #[test]
+    fn text_is_read_by_the_base_it_names() {
+        for text in [
+            "0755",
+            "0o755",
+            "0O755",
+            "493",
+            "0x1ed",
+            "0X1ED",
+            "0b111101101",
+            "+0755",
+            "0_755",
+            "0x_1ed",
+            "4_93",
+        ] {
+            assert_eq!(text.parse::<GoMode>().unwrap(), GoMode::new(0o755), "{text}");
+        }
+        assert_eq!("0".parse::<GoMode>().unwrap(), GoMode::default());
+        assert_eq!("0x7fffffff".parse::<GoMode>().unwrap().word(), 0x7fff_ffff);
+        for text in [
+            "",
+            "+",
+            "-1",
+            "08",
+            "0x",
+            "0b2",
+            "7__5",
+            "755_",
+            "_755",
+            "0x7__5",
+            "0x80000000",
+            "rwx",
+            "9999999999999",
+            "é1",
+        ] {
+            assert!(text.parse::<GoMode>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn modes_survive_a_round_trip(bits in 0u32..0o10000, word in 0u32..1 << 31, text: String) {
+            prop_assert_eq!(GoMode::from_unix_permissions(bits).to_unix(), bits);
+            prop_assert_eq!(GoMode::new(word).to_string().parse::<GoMode>().unwrap().word(), word);
+            let _ = text.parse::<GoMode>();
+        }
+    }
+}

@@ -22,7 +22,7 @@ use crate::snapshot::entry::{DirEntry, EntryKind, raw};
 /// | `incomplete`       | `incomplete`         | why it is incomplete; left out when it is complete            |
 /// | `numFailed`        | `num_failed`         | errors that were not ignored                                  |
 /// | `numIgnoredErrors` | `num_ignored_errors` | errors that were ignored; left out when 0                     |
-/// | `errors`           | `errors`             | the first [`DirectorySummary::ERRORS_MAX`] of both, by path   |
+/// | `errors`           | `errors`             | the first of both kinds, by path; left out when empty         |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectorySummary {
     /// Bytes of all files; symbolic links count nothing.
@@ -41,7 +41,8 @@ pub struct DirectorySummary {
     pub num_failed: u64,
     /// How many entries are missing because of an error that was to be ignored.
     pub num_ignored_errors: u64,
-    /// What went wrong, ordered by path.
+    /// What went wrong, ordered by path: not more than [`DirectorySummary::ERRORS_MAX`] when it is ours. Kopia 0.22.3
+    /// means to do the same, but writes all it has.
     pub errors: Vec<EntryError>,
 }
 
@@ -50,13 +51,13 @@ pub struct DirectorySummary {
 pub struct EntryError {
     /// The bytes of the path, from the root of the snapshot.
     pub path: Vec<u8>,
-    /// What went wrong.
-    pub error: String,
+    /// What went wrong; may repeat the bytes of the path.
+    pub error: Vec<u8>,
 }
 
 read_object!(EntryError, "an entry's error", {
     "path" => path: Text = Text::into_bytes,
-    "error" => error: Text = Text::into_string,
+    "error" => error: Text = Text::into_bytes,
 });
 
 read_object!(DirectorySummary, "a directory summary", {
@@ -106,7 +107,7 @@ impl DirectorySummary {
             out.extend_from_slice(br#"{"path":"#);
             write_string(&error.path, out);
             out.extend_from_slice(br#","error":"#);
-            write_string(error.error.as_bytes(), out);
+            write_string(&error.error, out);
             out.push(b'}');
         }
         if !self.errors.is_empty() {
@@ -123,31 +124,43 @@ impl Serialize for DirectorySummary {
     }
 }
 
-/// Adds up a directory while its entries pass by. Holds [`DirectorySummary::ERRORS_MAX`] errors, whatever their number.
-#[derive(Clone, Debug, Default)]
+/// Adds up a directory while its entries pass by. Holds as many errors as it is told to, however many there are.
+#[derive(Clone, Debug)]
 pub struct SummaryBuilder {
     totals: DirectorySummary,
+    errors_max: usize,
     errors: BTreeSet<EntryError>,
     has_entries: bool,
 }
 
 impl SummaryBuilder {
-    /// A directory without entries so far.
+    /// A directory without entries so far, which will tell of [`DirectorySummary::ERRORS_MAX`] errors.
+    #[expect(clippy::new_without_default, reason = "a sum is begun, not defaulted")]
     pub fn new() -> Self {
-        Self::default()
+        Self::keeping(DirectorySummary::ERRORS_MAX)
+    }
+
+    /// A directory without entries so far, which will tell of `errors_max` errors. Each takes memory in this directory
+    /// and in all above it.
+    pub fn keeping(errors_max: usize) -> Self {
+        Self {
+            totals: DirectorySummary::default(),
+            errors_max,
+            errors: BTreeSet::new(),
+            has_entries: false,
+        }
     }
 
     /// Counts one entry that is stored. Of a directory, what its own summary says is added; without one, nothing is.
     pub fn add(&mut self, entry: &DirEntry) {
         self.has_entries = true;
-        let totals = &mut self.totals;
-        totals.max_time = totals.max_time.max(entry.mtime);
+        self.totals.max_time = self.totals.max_time.max(entry.mtime);
         match &entry.kind {
             EntryKind::File => {
-                totals.files += 1;
-                totals.size = totals.size.saturating_add(entry.size);
+                raise(&mut self.totals.files, 1);
+                raise(&mut self.totals.size, entry.size);
             }
-            EntryKind::Symlink => totals.symlinks += 1,
+            EntryKind::Symlink => raise(&mut self.totals.symlinks, 1),
             EntryKind::Directory => {
                 if let Some(child) = &entry.summary {
                     self.add_child(child);
@@ -157,13 +170,17 @@ impl SummaryBuilder {
         }
     }
 
-    /// Counts one entry that is missing because of an error.
-    pub fn add_failed(&mut self, path: &[u8], error: &str, ignored: bool) {
-        if ignored {
-            self.totals.num_ignored_errors += 1;
-        } else {
-            self.totals.num_failed += 1;
-        }
+    /// Counts one entry that is missing because of an error. `path` leads to it from the root of the snapshot.
+    pub fn add_failed(&mut self, path: impl Into<Vec<u8>>, error: impl Into<Vec<u8>>, ignored: bool) {
+        let totals = &mut self.totals;
+        raise(
+            if ignored {
+                &mut totals.num_ignored_errors
+            } else {
+                &mut totals.num_failed
+            },
+            1,
+        );
         self.add_error(EntryError {
             path: path.into(),
             error: error.into(),
@@ -173,7 +190,7 @@ impl SummaryBuilder {
     /// The summary. `own_mtime` is the modification time of the directory itself, which counts when nothing is in it.
     pub fn finish(self, own_mtime: Timestamp, incomplete: Option<String>) -> DirectorySummary {
         let mut summary = self.totals;
-        summary.dirs += 1;
+        raise(&mut summary.dirs, 1);
         if !self.has_entries {
             summary.max_time = own_mtime;
         }
@@ -184,7 +201,6 @@ impl SummaryBuilder {
 
     fn add_child(&mut self, child: &DirectorySummary) {
         let totals = &mut self.totals;
-        // A damaged or hostile summary may claim anything; a wrong total is better than a panic.
         for (total, part) in [
             (&mut totals.size, child.size),
             (&mut totals.files, child.files),
@@ -193,7 +209,7 @@ impl SummaryBuilder {
             (&mut totals.num_failed, child.num_failed),
             (&mut totals.num_ignored_errors, child.num_ignored_errors),
         ] {
-            *total = total.saturating_add(part);
+            raise(total, part);
         }
         totals.max_time = totals.max_time.max(child.max_time);
         child.errors.iter().for_each(|error| self.add_error(error.clone()));
@@ -201,8 +217,13 @@ impl SummaryBuilder {
 
     fn add_error(&mut self, error: EntryError) {
         self.errors.insert(error);
-        if self.errors.len() > DirectorySummary::ERRORS_MAX {
+        if self.errors.len() > self.errors_max {
             self.errors.pop_last();
         }
     }
+}
+
+/// Adds to a total. A summary that was read may claim anything, and a wrong total is better than a panic.
+fn raise(total: &mut u64, by: u64) {
+    *total = total.saturating_add(by);
 }

@@ -10,7 +10,6 @@ pub(super) struct Buzhash(u32);
 
 impl Rolling for Buzhash {
     type Mask = u32;
-    const LANES: usize = 4;
 
     #[inline(always)]
     fn roll(self, leaving: u8, entering: u8) -> Self {

@@ -12,7 +12,6 @@ const DEGREE: u32 = MODULUS.ilog2();
 
 impl Rolling for RabinKarp {
     type Mask = u64;
-    const LANES: usize = 8;
 
     #[inline(always)]
     fn roll(self, leaving: u8, entering: u8) -> Self {

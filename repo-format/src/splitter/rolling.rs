@@ -5,9 +5,6 @@ pub(super) trait Rolling: Copy + Default {
     /// An unsigned word that is tested for zero bits.
     type Mask: Copy;
 
-    /// How many independent hashes keep the processor busy: one rolling step has to wait for the one before it.
-    const LANES: usize;
-
     /// The hash after `leaving` fell out of the window and `entering` came in.
     fn roll(self, leaving: u8, entering: u8) -> Self;
 
@@ -18,8 +15,13 @@ pub(super) trait Rolling: Copy + Default {
 /// How many bytes the hashes look back.
 pub(super) const WINDOW: usize = 64;
 
-/// How many bytes one lane scans before all lanes report. A cut in them costs a second look at the same bytes.
+/// How many hashes roll side by side: a rolling step has to wait for the one before it, so one keeps no processor busy.
+const LANES: usize = 4;
+
+/// How many bytes one lane scans at a time. A cut in any of them costs a second look at the same bytes.
 const LANE_LEN: usize = 2048;
+
+const BLOCK_LEN: usize = LANES * LANE_LEN;
 
 /// Cuts one object where the hash of the window has no bit of `mask` set, within a minimum and a maximum length.
 ///
@@ -109,18 +111,12 @@ impl<H: Rolling> Dynamic<H> {
 /// a chunk, and the hash at the end of `bytes`, which counts only where there is no such end.
 fn first_end<H: Rolling>(mut hash: H, bytes: &[u8], mask: H::Mask) -> (H, Option<usize>) {
     let mut done = WINDOW;
-    let block_len = H::LANES * LANE_LEN;
-    while bytes.len() - done >= block_len {
-        let block = &bytes[done - WINDOW..done + block_len];
-        let (after, hit) = match H::LANES {
-            8 => scan_lanes::<H, 8>(hash, block, mask),
-            _ => scan_lanes::<H, 4>(hash, block, mask),
-        };
-        if hit {
+    while bytes.len() - done >= BLOCK_LEN {
+        let Some(after) = scan_lanes(hash, &bytes[done - WINDOW..done + BLOCK_LEN], mask) else {
             break;
-        }
+        };
         hash = after;
-        done += block_len;
+        done += BLOCK_LEN;
     }
     // One byte after the other: the end of `bytes`, or a block that is known to hold an end.
     let leaving = &bytes[done - WINDOW..];
@@ -133,10 +129,10 @@ fn first_end<H: Rolling>(mut hash: H, bytes: &[u8], mask: H::Mask) -> (H, Option
     (hash, None)
 }
 
-/// Scans [`WINDOW`] bytes of history and `N` lanes of [`LANE_LEN`] bytes side by side. `hash` is that of the history.
-/// Gives the hash at the end and whether any byte of the lanes may end a chunk.
-fn scan_lanes<H: Rolling, const N: usize>(hash: H, block: &[u8], mask: H::Mask) -> (H, bool) {
-    let lanes: [&[u8; WINDOW + LANE_LEN]; N] = std::array::from_fn(|lane| {
+/// Scans [`WINDOW`] bytes of history, whose hash is `hash`, and [`BLOCK_LEN`] bytes after them. Gives the hash at the
+/// end; `None` when one of the bytes may end a chunk.
+fn scan_lanes<H: Rolling>(hash: H, block: &[u8], mask: H::Mask) -> Option<H> {
+    let lanes: [&[u8; WINDOW + LANE_LEN]; LANES] = std::array::from_fn(|lane| {
         block[lane * LANE_LEN..][..WINDOW + LANE_LEN]
             .try_into()
             .expect("the slice was made with this length")
@@ -148,12 +144,13 @@ fn scan_lanes<H: Rolling, const N: usize>(hash: H, block: &[u8], mask: H::Mask) 
             .fold(H::default(), |hash, byte| hash.roll(0, *byte))
     });
     hashes[0] = hash;
-    let mut hit = false;
     for index in 0..LANE_LEN {
-        for lane in 0..N {
-            hashes[lane] = hashes[lane].roll(lanes[lane][index], lanes[lane][index + WINDOW]);
-            hit |= hashes[lane].ends_chunk(mask);
+        for (hash, lane) in hashes.iter_mut().zip(lanes) {
+            *hash = hash.roll(lane[index], lane[index + WINDOW]);
+            if hash.ends_chunk(mask) {
+                return None;
+            }
         }
     }
-    (hashes[N - 1], hit)
+    Some(hashes[LANES - 1])
 }

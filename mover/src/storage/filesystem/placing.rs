@@ -7,14 +7,12 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{CWD, FallocateFlags, OFlags, RenameFlags};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::super::StorageError;
+use crate::io::{ALIGNMENT, direct};
 use crate::random::{RandomSource, SystemRandom};
-
-/// What O_DIRECT wants of memory, offsets and lengths. Some disks are content with 512.
-const ALIGNMENT: usize = 4096;
 
 /// Smaller bodies go through the page cache: the call that turns O_DIRECT on is not worth it.
 const DIRECT_LEN_MIN: usize = 256 << 10;
@@ -174,7 +172,7 @@ fn sync_directories(root: &Path, path: &Path, durable: &Durable) -> Result<(), S
 pub(super) fn sync_directory(directory: &Path) -> Result<(), StorageError> {
     let synced = File::open(directory).and_then(|opened| opened.sync_all());
     match synced {
-        Err(error) if is_one_of(&error, &[Errno::INVAL, Errno::NOTSUP]) => Ok(()),
+        Err(error) if direct::is_refusal(&error) => Ok(()),
         synced => synced.map_err(|source| failed("sync", directory, source)),
     }
 }
@@ -202,12 +200,6 @@ impl Draft {
     }
 }
 
-fn is_one_of(error: &io::Error, errors: &[Errno]) -> bool {
-    errors
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
 /// Writes the body to an empty file: past the page cache as far as it is aligned and the file system agrees.
 fn fill(file: &File, body: &[u8]) -> io::Result<()> {
     let mut written = 0;
@@ -232,8 +224,7 @@ fn reserve(file: &File, len: usize) -> io::Result<()> {
 /// Writes aligned bytes with O_DIRECT. Returns how many were written: fewer, a multiple of the alignment, when the file
 /// system refuses. O_DIRECT is off again afterwards.
 fn write_direct(file: &File, aligned: &[u8]) -> io::Result<usize> {
-    let flags = rustix::fs::fcntl_getfl(file)?;
-    if rustix::fs::fcntl_setfl(file, flags | OFlags::DIRECT).is_err() {
+    if !direct::turn_on(file) {
         return Ok(0);
     }
     let mut written = 0;
@@ -245,13 +236,13 @@ fn write_direct(file: &File, aligned: &[u8]) -> io::Result<usize> {
             Ok(0) => break Ok(()),
             Ok(len) => written += len,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if is_one_of(&error, &[Errno::INVAL, Errno::NOTSUP]) => break Ok(()),
+            Err(error) if direct::is_refusal(&error) => break Ok(()),
             Err(error) => break Err(error),
         }
         if !written.is_multiple_of(ALIGNMENT) {
             break Ok(()); // the rest is no longer aligned
         }
     };
-    rustix::fs::fcntl_setfl(file, flags)?;
+    direct::turn_off(file)?;
     outcome.map(|()| written)
 }

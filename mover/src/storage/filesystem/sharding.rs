@@ -75,7 +75,9 @@ impl Sharding {
 
     /// The content of a `.shards` file.
     pub fn decode(json: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
+        // By way of a map, or a list would pass for the object whose fields it gives in order.
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)?;
+        serde_json::from_value(object.into())
     }
 
     /// The content of a `.shards` file, byte for byte as Kopia writes it.

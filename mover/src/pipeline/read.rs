@@ -1,0 +1,109 @@
+//! The reading stage for large files: an open file comes in, its chunks go out in order, several reads ahead.
+//!
+//! Budget: the speed of the disk; holds the reads ahead of one file and one unfinished chunk; waits for the engine.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use windlass_repo_format::splitter::SplitterAlgorithm;
+
+use super::buffers::Buffers;
+use super::event::{Chunk, Control, LargeFile};
+use super::file_object::Ending;
+use super::split::Split;
+use super::visit::has_changed;
+use crate::error::{MoverError, Result};
+use crate::io::{BufferPool, Engine, ReadAhead};
+
+/// How many bytes a reader without an engine asks for at a time.
+const PLAIN_READ_LEN: usize = 1 << 20;
+
+/// How the bytes of a file are fetched.
+pub(crate) enum Fetch {
+    /// By the engine, so many reads ahead.
+    Engine { engine: Arc<dyn Engine>, pool: BufferPool, depth: usize },
+    /// One read after the other on the calling thread, for simulations.
+    Plain,
+}
+
+/// Reads large files.
+pub(crate) struct ReadLarge {
+    pub fetch: Fetch,
+    pub buffers: Arc<Buffers>,
+}
+
+impl ReadLarge {
+    /// Reads one file to its end; chunks are given to `each`.
+    ///
+    /// # Errors
+    /// Only what `each` says. What is wrong with the file is the [`Ending`].
+    pub(crate) fn read(
+        &self,
+        large: LargeFile,
+        splitter: SplitterAlgorithm,
+        control: &Control,
+        mut each: impl FnMut(Chunk) -> Result<()>,
+    ) -> Result<Ending> {
+        let LargeFile { file, attributes, object, part_len, ignore_errors, is_device } = large;
+        let size = attributes.size;
+        let mut split = Split::new(splitter, object, size, part_len.filter(|_| !is_device), self.buffers.clone());
+        let watch = match file.try_clone() {
+            Ok(watch) => watch,
+            Err(error) => return Ok(failed(&error, ignore_errors)),
+        };
+        let read = self.each_extent(file, |bytes| {
+            if control.is_stopped() {
+                return Err(MoverError::Cancelled);
+            }
+            split.push(bytes, &mut each)
+        });
+        match read {
+            Ok(()) => {
+                let contents = split.finish(&mut each)?;
+                let changed_while_read = !is_device && has_changed(&watch, &attributes);
+                Ok(Ending::Read { contents, changed_while_read })
+            }
+            Err(Stop::Source(error)) => Ok(failed(&error, ignore_errors)),
+            Err(Stop::Run(MoverError::Cancelled)) => Ok(Ending::Stopped),
+            Err(Stop::Run(error)) => Err(error),
+        }
+    }
+
+    fn each_extent(
+        &self,
+        file: File,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> std::result::Result<(), Stop> {
+        match &self.fetch {
+            Fetch::Engine { engine, pool, depth } => {
+                let extents = ReadAhead::new(engine.clone(), pool.clone(), file, *depth).map_err(Stop::Source)?;
+                for extent in extents {
+                    each(&extent.map_err(Stop::Source)?.bytes).map_err(Stop::Run)?;
+                }
+                Ok(())
+            }
+            Fetch::Plain => {
+                let mut file = file;
+                let mut bytes = vec![0; PLAIN_READ_LEN];
+                loop {
+                    match file.read(&mut bytes) {
+                        Ok(0) => return Ok(()),
+                        Ok(read) => each(&bytes[..read]).map_err(Stop::Run)?,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(Stop::Source(error)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Stop {
+    Source(io::Error),
+    Run(MoverError),
+}
+
+fn failed(error: &io::Error, ignored: bool) -> Ending {
+    Ending::Failed { error: error.to_string(), ignored }
+}

@@ -1,0 +1,98 @@
+//! The sealing stage: chunks come in; they are hashed, looked up, compressed and encrypted; new contents go out.
+//!
+//! The four steps follow one another on one thread, while the chunk is in its caches; several threads do them side by
+//! side. Budget: 0.9 GB/s per core with Kopia's default algorithms; holds the batches it hashes together and one sealed
+//! content; waits for the packing stage.
+
+use std::sync::Arc;
+
+use windlass_repo_format::compression::Compression;
+use windlass_repo_format::id::{ContentId, ContentPrefix};
+
+use super::buffers::Buffers;
+use super::event::{Batch, Packable, Step};
+use super::file_object::{Ending, FileObject};
+use crate::error::Result;
+use crate::repository::{ContentSink, Sealed, SealingTools, WriteSession};
+
+/// So many chunks are hashed side by side where the algorithm has lanes.
+pub(crate) const LANES: usize = 4;
+
+/// One thread's worth of sealing.
+pub(crate) struct Sealing<'a> {
+    session: &'a WriteSession,
+    tools: SealingTools,
+    buffers: Arc<Buffers>,
+}
+
+/// Seals the contents of directories and lists where they are made, and delivers them to the packing stage.
+struct Sink<'a, 'b> {
+    sealing: &'b mut Sealing<'a>,
+    deliver: &'b mut dyn FnMut(Packable) -> Result<()>,
+}
+
+impl<'a> Sealing<'a> {
+    pub(crate) fn new(session: &'a WriteSession, buffers: Arc<Buffers>) -> Self {
+        Self { session, tools: SealingTools::default(), buffers }
+    }
+
+    /// Seals a batch; new contents are given to `deliver`, files that are complete to `step`.
+    pub(crate) fn seal(
+        &mut self,
+        batch: Batch,
+        deliver: &mut dyn FnMut(Packable) -> Result<()>,
+        step: &mut dyn FnMut(Step),
+    ) -> Result<()> {
+        let plains: Vec<&[u8]> = batch.iter().map(|chunk| chunk.plain.as_slice()).collect();
+        let hashes = self.session.repository().sealer().hasher().hash_many(&plains);
+        for (chunk, hash) in batch.into_iter().zip(hashes) {
+            let compression = chunk.object.compression;
+            let buffer = |len| self.buffers.take(len);
+            let (id, sealed) = self.session.seal(&mut self.tools, None, &hash, &chunk.plain, compression, buffer)?;
+            self.pack(sealed, deliver)?;
+            let len = chunk.plain.len() as u64;
+            self.buffers.give(chunk.plain);
+            let done = chunk.object.sealed(chunk.index, id, len, &mut self.sink(deliver))?;
+            done.into_iter().for_each(&mut *step);
+        }
+        Ok(())
+    }
+
+    /// Tells a file how its reading ended.
+    pub(crate) fn end(
+        &mut self,
+        object: &FileObject,
+        ending: Ending,
+        deliver: &mut dyn FnMut(Packable) -> Result<()>,
+    ) -> Result<Option<Step>> {
+        object.ended(ending, &mut self.sink(deliver))
+    }
+
+    /// A sink for objects that are written as streams: directories.
+    pub(crate) fn sink<'b>(&'b mut self, deliver: &'b mut dyn FnMut(Packable) -> Result<()>) -> impl ContentSink + 'b {
+        Sink { sealing: self, deliver }
+    }
+
+    fn pack(&self, sealed: Sealed, deliver: &mut dyn FnMut(Packable) -> Result<()>) -> Result<()> {
+        match sealed {
+            Sealed::Known => Ok(()),
+            Sealed::New { about, bytes } => deliver(Packable { about, sealed: bytes }),
+        }
+    }
+}
+
+impl ContentSink for Sink<'_, '_> {
+    fn write(
+        &mut self,
+        prefix: Option<ContentPrefix>,
+        plain: &[u8],
+        compression: Option<Compression>,
+    ) -> Result<ContentId> {
+        let sealing = &mut *self.sealing;
+        let hash = sealing.session.repository().sealer().hash(plain);
+        let buffer = |len| sealing.buffers.take(len);
+        let (id, sealed) = sealing.session.seal(&mut sealing.tools, prefix, &hash, plain, compression, buffer)?;
+        sealing.pack(sealed, self.deliver)?;
+        Ok(id)
+    }
+}

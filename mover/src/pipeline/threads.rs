@@ -1,0 +1,355 @@
+//! The parallel driver: every stage on threads of its own, joined by bounded queues.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{Builder, Scope};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
+use tokio::runtime::Handle;
+use windlass_repo_format::splitter::SplitterAlgorithm;
+
+use super::buffers::Buffers;
+use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Packable, Step};
+use super::file_object::Ending;
+use super::pack;
+use super::read::{Fetch, ReadLarge};
+use super::seal::{LANES, Sealing};
+use super::split::Split;
+use super::tree::Tree;
+use super::visit::{SMALL_FILE_BYTES_MAX, Visit, Visited};
+use super::walk::{Walk, Walked};
+use super::{Limits, Run, Source};
+use crate::blocking::block_on;
+use crate::error::{MoverError, Result};
+use crate::io::{BufferPool, Engine};
+use crate::repository::WriteSession;
+use crate::snapshot::Progress;
+
+const ITEMS_MAX: usize = 1024;
+const LARGE_FILES_MAX: usize = 64;
+/// Small chunks travel in batches of at most so many, or of [`SMALL_FILE_BYTES_MAX`] bytes.
+const BATCH_CHUNKS_MAX: usize = 64;
+/// How often the tree looks whether something is due besides steps.
+const TEND_EVERY: Duration = Duration::from_millis(500);
+
+type LargeQueue = (LargeFile, SplitterAlgorithm);
+
+/// The ends of the queues that a stage needs, shared by all its threads.
+struct Stages<'a> {
+    session: &'a WriteSession,
+    control: &'a Control,
+    progress: &'a Progress,
+    buffers: Arc<Buffers>,
+    runtime: Option<Handle>,
+}
+
+pub(crate) fn run(
+    source: Source,
+    run: Run<'_>,
+    limits: Limits,
+    engine: Arc<dyn Engine>,
+    pool: BufferPool,
+) -> Result<Tree> {
+    let Run { session, visit, control, progress, checkpoint } = run;
+    let stages = Stages {
+        session,
+        control: &control,
+        progress: &progress,
+        buffers: Arc::new(Buffers::new(limits.batches + limits.contents + 2 * limits.sealers)),
+        runtime: Handle::try_current().ok(),
+    };
+    let (item_in, items) = bounded::<Item>(ITEMS_MAX);
+    let (large_in, large) = bounded::<LargeQueue>(LARGE_FILES_MAX);
+    let (batch_in, batches) = bounded::<Batch>(limits.batches);
+    let (content_in, contents) = bounded::<Packable>(limits.contents);
+    let (pack_in, packs) = bounded(0);
+    let (step_in, steps) = unbounded::<Step>();
+    let (place_in, places) = bounded::<()>(limits.window);
+    let reader = ReadLarge {
+        fetch: Fetch::Engine { engine, pool, depth: limits.reads_ahead },
+        buffers: stages.buffers.clone(),
+    };
+
+    let mut tree = Tree::new(visit.splitter, progress.clone());
+    let stages = &stages;
+    std::thread::scope(|scope| {
+        let spawn = Spawn { scope, stages };
+        for _ in 0..limits.writers {
+            let packs = packs.clone();
+            spawn.thread("write", move || pack::write(stages.session, &packs, stages.control));
+        }
+        drop(packs);
+        spawn.thread("pack", move || {
+            pack::pack(stages.session, &contents, &pack_in, &stages.buffers, stages.control);
+        });
+        for _ in 0..limits.sealers {
+            let (batches, content_in, step_in) = (batches.clone(), content_in.clone(), step_in.clone());
+            spawn.thread("seal", move || stages.seal(&batches, &content_in, &step_in));
+        }
+        drop(batches);
+        {
+            let (batch_in, content_in, step_in) = (batch_in.clone(), content_in.clone(), step_in.clone());
+            spawn.thread("read", move || stages.read(&reader, &large, &batch_in, &content_in, &step_in));
+        }
+        match source {
+            Source::Tree(walk) => {
+                for _ in 0..limits.visitors {
+                    let (items, large_in, visit) = (items.clone(), large_in.clone(), visit.clone());
+                    let (batch_in, content_in, step_in) = (batch_in.clone(), content_in.clone(), step_in.clone());
+                    let work = move || stages.visit(&visit, &items, &large_in, &batch_in, &content_in, &step_in);
+                    spawn.thread("visit", work);
+                }
+                spawn.thread("walk", move || stages.walk(*walk, &item_in, &step_in, &place_in));
+            }
+            Source::File(file) => {
+                drop(large_in.send(*file));
+                drop((item_in, step_in, place_in));
+            }
+        }
+        drop((items, large_in, batch_in));
+        let gathered = stages.gather(&mut tree, checkpoint, &steps, &places, content_in);
+        if let Err(error) = gathered {
+            stages.control.fail(error);
+        }
+        // The walk may wait for a place; without anybody to give one it ends.
+        drop((steps, places));
+    });
+    match control.take_error() {
+        Some(error) => {
+            session.fail();
+            Err(error)
+        }
+        None => Ok(tree),
+    }
+}
+
+/// Starts the threads of a run.
+struct Spawn<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    stages: &'scope Stages<'scope>,
+}
+
+impl<'scope> Spawn<'scope, '_> {
+    fn thread(&self, name: &'static str, work: impl FnOnce() + Send + 'scope) {
+        let stages = self.stages;
+        let named = Builder::new().name(format!("windlass-{name}"));
+        let spawned = named.spawn_scoped(self.scope, move || {
+            let _runtime = stages.runtime.as_ref().map(Handle::enter);
+            work();
+        });
+        if let Err(source) = spawned {
+            stages.control.fail(MoverError::File { doing: "start a thread for", path: name.into(), source });
+        }
+    }
+}
+
+impl Stages<'_> {
+    fn walk(&self, mut walk: Walk, items: &Sender<Item>, steps: &Sender<Step>, places: &Sender<()>) {
+        let mut cut = false;
+        while let Some(walked) = walk.next() {
+            if self.control.is_stopped() && !cut {
+                cut = true;
+                walk.cut_short();
+            }
+            if places.send(()).is_err() || self.control.has_failed() {
+                return;
+            }
+            self.progress.entries_found.fetch_add(1, Ordering::Relaxed);
+            let sent = match walked {
+                Walked::Step(step) => steps.send(step).is_ok(),
+                Walked::Item(item) => items.send(item).is_ok(),
+            };
+            if !sent {
+                return;
+            }
+        }
+    }
+
+    fn visit(
+        &self,
+        visit: &Visit,
+        items: &Receiver<Item>,
+        large: &Sender<LargeQueue>,
+        batches: &Sender<Batch>,
+        contents: &Sender<Packable>,
+        steps: &Sender<Step>,
+    ) {
+        let mut sealing = Sealing::new(self.session, self.buffers.clone());
+        let mut deliver = |packable| contents.send(packable).map_err(|_| MoverError::SessionFailed);
+        let mut batch = OpenBatch::default();
+        loop {
+            // Nothing may lie in an unfinished batch while this thread waits: the tree may be waiting for it.
+            let item = match items.try_recv() {
+                Ok(item) => item,
+                Err(TryRecvError::Empty) => {
+                    batch.send(batches);
+                    match items.recv() {
+                        Ok(item) => item,
+                        Err(_) => break,
+                    }
+                }
+                Err(TryRecvError::Disconnected) => break,
+            };
+            if self.control.has_failed() {
+                continue;
+            }
+            if self.control.is_stopped() {
+                drop(steps.send(Step { sequence: item.sequence, event: Event::Absent }));
+                continue;
+            }
+            match visit.visit(item) {
+                Visited::Step(step) => drop(steps.send(step)),
+                Visited::Large(file, splitter) => {
+                    batch.send(batches);
+                    drop(large.send((file, splitter)));
+                }
+                Visited::Small { object, bytes, splitter, changed_while_read } => {
+                    self.progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    let mut push = |chunk: Chunk| {
+                        batch.push(chunk, batches);
+                        Ok::<(), std::convert::Infallible>(())
+                    };
+                    let contents = if bytes.len() < splitter.min_chunk_len() {
+                        let Ok(()) = push(Chunk { plain: bytes, object: object.clone(), index: 0 });
+                        1
+                    } else {
+                        let size = bytes.len() as u64;
+                        let mut split = Split::new(splitter, object.clone(), size, None, self.buffers.clone());
+                        let Ok(()) = split.push(&bytes, &mut push);
+                        let Ok(contents) = split.finish(&mut push);
+                        contents
+                    };
+                    let ending = Ending::Read { contents, changed_while_read };
+                    self.tell(sealing.end(&object, ending, &mut deliver), steps);
+                }
+            }
+        }
+        batch.send(batches);
+    }
+
+    fn read(
+        &self,
+        reader: &ReadLarge,
+        large: &Receiver<LargeQueue>,
+        batches: &Sender<Batch>,
+        contents: &Sender<Packable>,
+        steps: &Sender<Step>,
+    ) {
+        let mut sealing = Sealing::new(self.session, self.buffers.clone());
+        let mut deliver = |packable| contents.send(packable).map_err(|_| MoverError::SessionFailed);
+        for (file, splitter) in large {
+            if self.control.has_failed() {
+                continue;
+            }
+            let object = file.object.clone();
+            let each = |chunk: Chunk| {
+                self.progress.bytes_read.fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
+                batches.send(vec![chunk]).map_err(|_| MoverError::SessionFailed)
+            };
+            let ended = reader
+                .read(file, splitter, self.control, each)
+                .and_then(|ending| sealing.end(&object, ending, &mut deliver));
+            self.tell(ended, steps);
+        }
+    }
+
+    fn seal(&self, batches: &Receiver<Batch>, contents: &Sender<Packable>, steps: &Sender<Step>) {
+        let mut sealing = Sealing::new(self.session, self.buffers.clone());
+        let mut deliver = |packable| contents.send(packable).map_err(|_| MoverError::SessionFailed);
+        for mut batch in batches {
+            if self.control.has_failed() {
+                continue;
+            }
+            while batch.len() < LANES
+                && let Ok(more) = batches.try_recv()
+            {
+                batch.extend(more);
+            }
+            let sealed = sealing.seal(batch, &mut deliver, &mut |step| drop(steps.send(step)));
+            if let Err(error) = sealed {
+                self.control.fail(error);
+            }
+        }
+    }
+
+    fn tell(&self, step: Result<Option<Step>>, steps: &Sender<Step>) {
+        match step {
+            Ok(Some(step)) => drop(steps.send(step)),
+            Ok(None) => {}
+            Err(error) => self.control.fail(error),
+        }
+    }
+
+    /// The tree's own thread: puts steps in order, and looks after the session while it waits.
+    fn gather(
+        &self,
+        tree: &mut Tree,
+        checkpoint: &mut dyn super::Checkpoint,
+        steps: &Receiver<Step>,
+        places: &Receiver<()>,
+        contents: Sender<Packable>,
+    ) -> Result<()> {
+        let mut sealing = Sealing::new(self.session, self.buffers.clone());
+        let mut deliver = |packable| contents.send(packable).map_err(|_| MoverError::SessionFailed);
+        let mut waiting: BTreeMap<u64, Event> = BTreeMap::new();
+        let mut next = 0;
+        let mut tended = self.session.repository().now();
+        loop {
+            match steps.recv_timeout(TEND_EVERY) {
+                Ok(step) => drop(waiting.insert(step.sequence, step.event)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if self.control.has_failed() {
+                return Ok(());
+            }
+            if self.control.is_stopped() {
+                tree.mark_incomplete("canceled");
+            }
+            while let Some(event) = waiting.remove(&next) {
+                next += 1;
+                tree.take(event, &mut sealing.sink(&mut deliver))?;
+                // A single file takes no place.
+                let _ = places.try_recv();
+            }
+            let now = self.session.repository().now();
+            if now.duration_since(tended).unsigned_abs() >= TEND_EVERY {
+                tended = now;
+                block_on(self.session.tend())?;
+                if checkpoint.is_due() {
+                    let root = tree.checkpoint("checkpoint", &mut sealing.sink(&mut deliver))?;
+                    if let Some(root) = root {
+                        checkpoint.write(root, tree)?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Small chunks that will travel together.
+#[derive(Default)]
+struct OpenBatch {
+    chunks: Batch,
+    bytes: usize,
+}
+
+impl OpenBatch {
+    fn push(&mut self, chunk: Chunk, batches: &Sender<Batch>) {
+        self.bytes += chunk.plain.len();
+        self.chunks.push(chunk);
+        if self.chunks.len() >= BATCH_CHUNKS_MAX || self.bytes as u64 >= SMALL_FILE_BYTES_MAX {
+            self.send(batches);
+        }
+    }
+
+    fn send(&mut self, batches: &Sender<Batch>) {
+        if !self.chunks.is_empty() {
+            // Nobody listens only after a failure, and then nothing has to arrive.
+            drop(batches.send(std::mem::take(&mut self.chunks)));
+            self.bytes = 0;
+        }
+    }
+}

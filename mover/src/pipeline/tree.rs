@@ -1,0 +1,281 @@
+//! The gathering stage: steps come in, in the order of the walk; directories go out as they end, then the root.
+//!
+//! Budget: 500,000 entries per second; holds one unfinished content for each directory on the way down; waits for the
+//! packing stage when a directory's content is complete.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use windlass_repo_format::id::ContentPrefix;
+use windlass_repo_format::json::lossy_name;
+use windlass_repo_format::snapshot::{
+    DirEntry, DirectoryWriter, EntryKind, SnapshotStats, SummaryBuilder,
+};
+use windlass_repo_format::splitter::SplitterAlgorithm;
+
+use super::buffers::Buffers;
+use super::event::{Event, Failure, Notes, Origin};
+use super::inline::store;
+use super::object_writer::{MetadataFormat, ObjectStream};
+use super::seal::Sealing;
+use super::source::{Attributes, FileKind};
+use crate::error::{MoverError, Result};
+use crate::repository::{ContentSink, WriteSession};
+use crate::snapshot::{Lost, LostKind, Progress};
+
+/// Failures that are kept with their text; more are only counted.
+const FAILURES_KEPT_MAX: usize = 1_000;
+
+/// The directories that are open, and what was counted so far.
+pub(crate) struct Tree {
+    splitter: SplitterAlgorithm,
+    stack: Vec<OpenDirectory>,
+    progress: Arc<Progress>,
+    gathered: Gathered,
+}
+
+/// What a run has gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// The root; `None` when it could not be read.
+    pub root: Option<DirEntry>,
+    /// Why the root is not whole.
+    pub incomplete: Option<&'static str>,
+    pub stats: SnapshotStats,
+    /// The first entries that could not be read.
+    pub failures: Vec<Failure>,
+    pub failure_count: u64,
+    pub ignored_failure_count: u64,
+    pub lost: BTreeMap<LostKind, Lost>,
+}
+
+#[derive(Clone)]
+struct OpenDirectory {
+    name: Vec<u8>,
+    relative: Vec<u8>,
+    attributes: Attributes,
+    writer: DirectoryWriter,
+    stream: ObjectStream,
+    summary: SummaryBuilder,
+    /// The name, as readers will see it, of the last entry that is not UTF-8: another one may look the same.
+    lossy: Vec<String>,
+}
+
+impl Tree {
+    pub(crate) fn new(splitter: SplitterAlgorithm, progress: Arc<Progress>) -> Self {
+        Self { splitter, stack: Vec::new(), progress, gathered: Gathered::default() }
+    }
+
+    /// From here on, directories that end are marked as not whole.
+    pub(crate) fn mark_incomplete(&mut self, why: &'static str) {
+        self.gathered.incomplete.get_or_insert(why);
+    }
+
+    /// What was gathered, once the root has ended.
+    pub(crate) fn into_gathered(self) -> Gathered {
+        self.gathered
+    }
+
+    /// Takes in the next step of the walk.
+    pub(crate) fn take(&mut self, event: Event, sink: &mut dyn ContentSink) -> Result<()> {
+        match event {
+            Event::Enter { name, relative, attributes, compression } => {
+                let format = MetadataFormat { splitter: self.splitter, compression };
+                self.gathered.stats.dir_count += 1;
+                self.progress.directories.fetch_add(1, Ordering::Relaxed);
+                self.stack.push(OpenDirectory::new(name, relative, attributes, format));
+                Ok(())
+            }
+            Event::Leave => self.leave(sink),
+            Event::Stored { entry, origin, notes } => self.stored(entry, origin, notes, sink),
+            Event::Excluded { kind: FileKind::Directory, .. } => {
+                self.gathered.stats.excluded_dir_count += 1;
+                Ok(())
+            }
+            Event::Excluded { size, .. } => {
+                self.gathered.stats.excluded_file_count += 1;
+                self.gathered.stats.excluded_total_size += size;
+                Ok(())
+            }
+            Event::Skipped { kind, relative } => {
+                self.note(LostKind::SpecialFile(kind), &relative);
+                Ok(())
+            }
+            Event::Failed(failure) => {
+                self.failed(failure);
+                Ok(())
+            }
+            Event::Absent => Ok(()),
+        }
+    }
+
+    fn stored(&mut self, entry: DirEntry, origin: Origin, notes: Notes, sink: &mut dyn ContentSink) -> Result<()> {
+        match (origin, entry.kind == EntryKind::Symlink) {
+            (Origin::Cached, _) => {
+                self.gathered.stats.cached_files += 1;
+                self.gathered.stats.total_size += entry.size;
+                self.progress.cached_files.fetch_add(1, Ordering::Relaxed);
+                self.progress.cached_bytes.fetch_add(entry.size, Ordering::Relaxed);
+            }
+            (Origin::Read, false) => {
+                self.gathered.stats.file_count += 1;
+                self.gathered.stats.non_cached_files += 1;
+                self.gathered.stats.total_size += entry.size;
+                self.progress.files.fetch_add(1, Ordering::Relaxed);
+            }
+            (Origin::Read, true) => {}
+        }
+        self.notes(&entry, notes);
+        match self.stack.last_mut() {
+            Some(directory) => directory.push(&entry, sink),
+            None => {
+                self.gathered.root = Some(entry);
+                Ok(())
+            }
+        }
+    }
+
+    fn notes(&mut self, entry: &DirEntry, notes: Notes) {
+        if notes == Notes::default() {
+            return;
+        }
+        let Some(directory) = self.stack.last_mut() else { return };
+        let mut relative = directory.relative.clone();
+        if !relative.is_empty() {
+            relative.push(b'/');
+        }
+        relative.extend_from_slice(&entry.name);
+        if notes.name_not_utf8 {
+            let seen = lossy_name(&entry.name);
+            let collides = directory.lossy.contains(&seen);
+            directory.lossy.push(seen);
+            self.note(if collides { LostKind::NameCollides } else { LostKind::NameNotUtf8 }, &relative);
+        }
+        for (happened, kind) in [
+            (notes.more_links, LostKind::HardLink),
+            (notes.time_clamped, LostKind::TimeOutOfRange),
+            (notes.extended_attributes, LostKind::ExtendedAttributes),
+            (notes.changed_while_read, LostKind::ChangedWhileRead),
+        ] {
+            if happened {
+                self.note(kind, &relative);
+            }
+        }
+    }
+
+    fn note(&mut self, kind: LostKind, relative: &[u8]) {
+        self.gathered.lost.entry(kind).or_default().add(relative);
+    }
+
+    fn failed(&mut self, failure: Failure) {
+        if let Some(directory) = self.stack.last_mut() {
+            directory.summary.add_failed(failure.relative.as_slice(), failure.error.as_bytes(), failure.ignored);
+        }
+        // As Kopia counts them.
+        if failure.is_directory {
+            self.gathered.stats.dir_count += 1;
+        } else {
+            self.gathered.stats.non_cached_files += 1;
+        }
+        if failure.ignored {
+            self.gathered.stats.ignored_error_count += 1;
+            self.gathered.ignored_failure_count += 1;
+        } else {
+            self.gathered.stats.error_count += 1;
+            self.gathered.failure_count += 1;
+            self.progress.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.gathered.failures.len() < FAILURES_KEPT_MAX {
+            self.gathered.failures.push(failure);
+        }
+    }
+
+    fn leave(&mut self, sink: &mut dyn ContentSink) -> Result<()> {
+        let directory = self.stack.pop().expect("the walk leaves only what it entered");
+        let relative = directory.relative.clone();
+        let clamped = directory.attributes.mtime_clamped;
+        let name_not_utf8 = std::str::from_utf8(&directory.name).is_err();
+        let entry = directory.close(self.gathered.incomplete, sink)?;
+        if clamped {
+            self.note(LostKind::TimeOutOfRange, &relative);
+        }
+        match self.stack.last_mut() {
+            Some(parent) => {
+                parent.push(&entry, sink)?;
+                if name_not_utf8 {
+                    self.notes(&entry, Notes { name_not_utf8, ..Notes::default() });
+                }
+            }
+            None => self.gathered.root = Some(entry),
+        }
+        Ok(())
+    }
+
+    /// The counts so far.
+    pub(crate) fn stats(&self) -> &SnapshotStats {
+        &self.gathered.stats
+    }
+
+    /// The tree as it is now, closed at every level: the root of a checkpoint. `None` before the root was entered.
+    pub(crate) fn checkpoint(&self, why: &'static str, sink: &mut dyn ContentSink) -> Result<Option<DirEntry>> {
+        let mut child: Option<DirEntry> = None;
+        for directory in self.stack.iter().rev() {
+            let mut copy = directory.clone();
+            if let Some(child) = &child {
+                copy.push(child, sink)?;
+            }
+            child = Some(copy.close(Some(why), sink)?);
+        }
+        Ok(child)
+    }
+}
+
+impl OpenDirectory {
+    fn new(name: Vec<u8>, relative: Vec<u8>, attributes: Attributes, format: MetadataFormat) -> Self {
+        Self {
+            name,
+            relative,
+            attributes,
+            writer: DirectoryWriter::new(),
+            stream: ObjectStream::new(Some(ContentPrefix::DIRECTORY), format.splitter, format),
+            summary: SummaryBuilder::keeping(FAILURES_KEPT_MAX),
+            lossy: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, entry: &DirEntry, sink: &mut dyn ContentSink) -> Result<()> {
+        let mut bytes = Vec::new();
+        self.writer.push(entry, &mut bytes).map_err(MoverError::Settings)?;
+        self.summary.add(entry);
+        self.stream.push(&bytes, sink)
+    }
+
+    fn close(self, incomplete: Option<&'static str>, sink: &mut dyn ContentSink) -> Result<DirEntry> {
+        let Self { name, attributes, writer, mut stream, summary, .. } = self;
+        let summary = summary.finish(attributes.mtime, incomplete.map(str::to_owned));
+        let mut bytes = Vec::new();
+        writer.finish(&summary, &mut bytes).map_err(MoverError::Settings)?;
+        stream.push(&bytes, sink)?;
+        let object = Some(stream.finish(sink)?);
+        Ok(DirEntry { object, summary: Some(summary), ..attributes.entry(&name, EntryKind::Directory) })
+    }
+}
+
+/// A directory that exists only in the snapshot, with a volume's content as its only entry.
+pub(crate) fn volume_directory(
+    file: DirEntry,
+    name: &[u8],
+    mtime: Timestamp,
+    format: MetadataFormat,
+    session: &WriteSession,
+) -> Result<DirEntry> {
+    let attributes = Attributes::of_volume(mtime);
+    let mut directory = OpenDirectory::new(name.to_vec(), Vec::new(), attributes, format);
+    let mut sealing = Sealing::new(session, Arc::new(Buffers::new(1)));
+    let mut deliver = |packable| store(session, packable);
+    let mut sink = sealing.sink(&mut deliver);
+    directory.push(&file, &mut sink)?;
+    directory.close(None, &mut sink)
+}

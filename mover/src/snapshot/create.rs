@@ -1,0 +1,289 @@
+//! The counter where a snapshot is made: policy and earlier snapshots are looked up, the pipeline runs, the manifest
+//! is written last.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tracing::info;
+use windlass_repo_format::compression::Compression;
+use windlass_repo_format::id::ObjectId;
+use windlass_repo_format::identity;
+use windlass_repo_format::manifest::ManifestId;
+use windlass_repo_format::policy::{EffectivePolicy, PolicySet};
+use windlass_repo_format::retention::{RetentionSnapshot, to_delete};
+use windlass_repo_format::snapshot::{DirEntry, SnapshotManifest, SnapshotStats, SourceInfo};
+use windlass_repo_format::splitter::SplitterAlgorithm;
+
+use super::checkpoints::{Checkpoints, file};
+use super::opened::Opened;
+use super::{Failure, Lost, LostKind, Progress};
+use crate::blocking::block_on;
+use crate::error::{MoverError, Result};
+use crate::io::{BufferPool, EngineChoice, EngineSettings, probe};
+use crate::pipeline::{Control, Driver, Limits, Run, Visit};
+use crate::repository::{Manifests, Repository, SessionSummary, WriteSession};
+use crate::snapshots::{self, Snapshot};
+
+/// Kopia's bound between two checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(45 * 60);
+
+/// What is to be snapshotted, and how.
+#[derive(Clone, Debug)]
+pub struct SnapshotOptions {
+    /// What is read.
+    pub path: PathBuf,
+    /// Under which name it is filed; earlier snapshots of the same name are compared with.
+    pub source: SourceInfo,
+    /// For people.
+    pub description: String,
+    /// Labels of the manifest, with their prefix where they have one.
+    pub tags: BTreeMap<String, String>,
+    /// Why retention must never delete the snapshot; usually empty.
+    pub pins: Vec<String>,
+    /// Threads that hash and encrypt; `None` for one per core.
+    pub parallel: Option<usize>,
+    /// How large files are read.
+    pub engine: EngineChoice,
+    /// The memory budget in bytes.
+    pub memory: u64,
+    /// Compression of all files, whatever policies say; `Some(None)` for none.
+    pub compression: Option<Option<Compression>>,
+    /// Splitter of all files, whatever policies say.
+    pub splitter: Option<SplitterAlgorithm>,
+    /// The path is a device (or a file) that is stored as the content of a volume.
+    pub block_device: bool,
+    /// How often a long run publishes what it has so far.
+    pub checkpoint_every: Duration,
+    /// Read every file again, whether it looks unchanged or not.
+    pub force_read: bool,
+    /// One thread does everything, so that the same run always does the same.
+    pub single_thread: bool,
+}
+
+impl SnapshotOptions {
+    /// The memory budget where none is given, in bytes.
+    pub const MEMORY_DEFAULT: u64 = 256 << 20;
+
+    /// The usual way to snapshot a path.
+    pub fn new(path: PathBuf, source: SourceInfo) -> Self {
+        Self {
+            path,
+            source,
+            description: String::new(),
+            tags: BTreeMap::new(),
+            pins: Vec::new(),
+            parallel: None,
+            engine: EngineChoice::Auto,
+            memory: Self::MEMORY_DEFAULT,
+            compression: None,
+            splitter: None,
+            block_device: false,
+            checkpoint_every: CHECKPOINT_EVERY,
+            force_read: false,
+            single_thread: false,
+        }
+    }
+}
+
+/// What became of a snapshot.
+#[derive(Debug)]
+pub struct SnapshotReport {
+    /// The snapshot; `None` where the policy does not want one that is identical to the last.
+    pub id: Option<ManifestId>,
+    /// What was filed.
+    pub manifest: SnapshotManifest,
+    /// Entries that could not be read; the first thousand with their text.
+    pub failures: Vec<Failure>,
+    /// How many entries could not be read, those the policy ignores not counted.
+    pub failure_count: u64,
+    /// How many entries could not be read and are ignored by the policy.
+    pub ignored_failure_count: u64,
+    /// What the format could not keep.
+    pub lost: BTreeMap<LostKind, Lost>,
+    /// What was written into the repository.
+    pub written: SessionSummary,
+    /// Earlier snapshots that retention deleted.
+    pub expired: Vec<ManifestId>,
+    /// Which engine read large files, and why.
+    pub engine: String,
+    /// Bytes read from files.
+    pub bytes_read: u64,
+}
+
+impl SnapshotReport {
+    /// Whether something is missing that the source has.
+    pub fn is_partial(&self) -> bool {
+        self.failure_count > 0 || self.lost.keys().any(|kind| kind.is_loss()) || self.manifest.incomplete.is_some()
+    }
+
+    /// The object that holds the whole tree.
+    pub fn root(&self) -> Option<ObjectId> {
+        self.manifest.root_entry.as_ref().and_then(|root| root.object)
+    }
+}
+
+/// Makes a snapshot. Blocks; to be called from a thread, inside a runtime if the storage needs one.
+///
+/// `stop` ends it early: what was read so far is published as an incomplete snapshot, which the next one builds on.
+///
+/// # Errors
+/// When the root cannot be read, or the repository cannot be written. Files that cannot be read are in the report.
+pub fn create(
+    repository: &Repository,
+    options: &SnapshotOptions,
+    progress: &Arc<Progress>,
+    stop: &Arc<AtomicBool>,
+) -> Result<SnapshotReport> {
+    let manifests = block_on(repository.manifests())?;
+    let place = policies(&manifests)?.place(&identity_of(&options.source));
+    let policy = place.effective().clone();
+    let earlier = block_on(snapshots::previous_for(repository, &options.source))?;
+    announce(&earlier, progress);
+    let previous: Vec<DirEntry> =
+        earlier.iter().filter_map(|snapshot| snapshot.manifest.root_entry.clone()).collect();
+    let previous = if options.force_read { Vec::new() } else { previous };
+
+    let session = repository.write_session()?;
+    let draft = draft(repository, options);
+    let (driver, engine) = driver(repository, options)?;
+    let visit =
+        Visit { splitter: repository.splitter(), splitter_wanted: options.splitter, compression: options.compression };
+    let Opened { source, wrap } = Opened::open(repository, options, &visit, place, &previous)?;
+    let mut checkpoints = Checkpoints::new(&session, draft.clone(), options.checkpoint_every);
+    let run = Run {
+        session: &session,
+        visit,
+        control: Control::new(stop.clone()),
+        progress: progress.clone(),
+        checkpoint: &mut checkpoints,
+    };
+    let gathered = driver.run(source, run)?.into_gathered();
+    let checkpoint = checkpoints.into_last();
+
+    let Some(root) = gathered.root else { return Err(root_error(&gathered.failures, &options.path)) };
+    let manifest = SnapshotManifest {
+        end_time: repository.now(),
+        stats: gathered.stats,
+        incomplete: gathered.incomplete.map(str::to_owned),
+        root_entry: Some(wrap.finish(root, &session)?),
+        ..draft
+    };
+    let unwanted = policy.retention.ignore_identical_snapshots && is_identical(&manifest, &earlier);
+    let id = if unwanted { None } else { Some(file(&session, &manifest)?.id) };
+    if let Some(checkpoint) = &checkpoint {
+        session.delete_manifest(checkpoint);
+    }
+    let expired = match id {
+        Some(id) => expire(&session, &policy, (id, &manifest))?,
+        None => Vec::new(),
+    };
+    block_on(session.flush())?;
+    info!(snapshot = ?id, expired = expired.len(), "snapshot stored");
+    Ok(SnapshotReport {
+        id,
+        manifest,
+        failures: gathered.failures,
+        failure_count: gathered.failure_count,
+        ignored_failure_count: gathered.ignored_failure_count,
+        lost: gathered.lost,
+        written: session.summary(),
+        expired,
+        engine,
+        bytes_read: progress.bytes_read.load(Ordering::Relaxed),
+    })
+}
+
+fn draft(repository: &Repository, options: &SnapshotOptions) -> SnapshotManifest {
+    let now = repository.now();
+    SnapshotManifest {
+        source: options.source.clone(),
+        description: options.description.clone(),
+        start_time: now,
+        end_time: now,
+        stats: SnapshotStats::default(),
+        incomplete: None,
+        root_entry: None,
+        tags: options.tags.clone(),
+        storage_stats: None,
+        pins: options.pins.clone(),
+    }
+}
+
+fn policies(manifests: &Manifests) -> Result<PolicySet> {
+    let found = manifests.find(&[("type", "policy")]);
+    let pairs = found.iter().map(|entry| (&entry.labels, entry.data_json().as_bytes()));
+    PolicySet::from_manifests(pairs).map_err(MoverError::Settings)
+}
+
+fn identity_of(source: &SourceInfo) -> identity::Source {
+    identity::Source { user_name: source.user_name.clone(), host: source.host.clone(), path: source.path.clone() }
+}
+
+/// Says what the last snapshot had, as a guess of what is to come.
+fn announce(earlier: &[Snapshot], progress: &Progress) {
+    let summary = earlier.first().and_then(|snapshot| snapshot.manifest.root_entry.as_ref()?.summary.as_ref());
+    if let Some(summary) = summary {
+        progress.expected_bytes.store(summary.size, Ordering::Relaxed);
+        progress.expected_files.store(summary.files + summary.symlinks, Ordering::Relaxed);
+    }
+}
+
+fn driver(repository: &Repository, options: &SnapshotOptions) -> Result<(Driver, String)> {
+    if options.single_thread {
+        return Ok((Driver::SingleThread, "none: one thread does everything".to_owned()));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let sealers = options.parallel.unwrap_or(cores).max(1);
+    let wanted = options.splitter.map_or(0, SplitterAlgorithm::max_chunk_len);
+    let content_max = repository.splitter().max_chunk_len().max(wanted);
+    let pack_len = u64::from(repository.format().max_pack_size);
+    let limits = Limits::new(options.memory, sealers, content_max, pack_len);
+    info!(?limits, bytes_max = limits.bytes_max(content_max, pack_len), "memory of the pipeline");
+    // One buffer more than the reads ahead: the one that is being cut.
+    let pool = BufferPool::new(limits.reads_ahead + 1, Limits::EXTENT_LEN);
+    let settings = EngineSettings { pool: Some(pool.clone()), ..EngineSettings::default() };
+    let (engine, why) = probe(options.engine, &settings)?;
+    info!(engine = %why, "reading large files");
+    Ok((Driver::Threads { limits, engine, pool }, why))
+}
+
+fn root_error(failures: &[Failure], path: &Path) -> MoverError {
+    failures.first().map_or(MoverError::Cancelled, |failure| MoverError::File {
+        doing: "read",
+        path: path.to_owned(),
+        source: io::Error::other(failure.error.clone()),
+    })
+}
+
+fn is_identical(manifest: &SnapshotManifest, earlier: &[Snapshot]) -> bool {
+    let object = |manifest: &SnapshotManifest| manifest.root_entry.as_ref().and_then(|root| root.object);
+    let last = earlier.iter().find(|snapshot| snapshot.manifest.incomplete.is_none());
+    manifest.incomplete.is_none() && last.is_some_and(|last| object(&last.manifest) == object(manifest))
+}
+
+/// Deletes the snapshots of this source that the policy no longer wants.
+fn expire(
+    session: &WriteSession,
+    policy: &EffectivePolicy,
+    (id, manifest): (ManifestId, &SnapshotManifest),
+) -> Result<Vec<ManifestId>> {
+    let snapshots = block_on(snapshots::list(session.repository(), Some(&manifest.source)))?;
+    let seen = |id: ManifestId, manifest: &SnapshotManifest| RetentionSnapshot {
+        id: id.to_string(),
+        start: manifest.start_time,
+        end: manifest.end_time,
+        incomplete: manifest.incomplete.is_some(),
+        pinned: !manifest.pins.is_empty(),
+    };
+    let earlier = snapshots.iter().map(|snapshot| seen(snapshot.id, &snapshot.manifest));
+    let all: Vec<RetentionSnapshot> = earlier.chain([seen(id, manifest)]).collect();
+    let unwanted = to_delete(&policy.retention, &all, session.repository().now());
+    let is_unwanted = |snapshot: &&Snapshot| unwanted.contains(&snapshot.id.to_string());
+    let expired: Vec<&Snapshot> = snapshots.iter().filter(is_unwanted).collect();
+    expired.iter().for_each(|snapshot| session.delete_manifest(&snapshot.entry));
+    Ok(expired.into_iter().map(|snapshot| snapshot.id).collect())
+}

@@ -1,0 +1,9 @@
+//! The meeting room: Windlass and the real Kopia use the same repositories, and each must find what the other left.
+
+mod defaults;
+mod golden;
+mod interleaved;
+mod matrix;
+mod real_trees;
+mod rules;
+mod shapes_of_files;

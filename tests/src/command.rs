@@ -1,0 +1,97 @@
+//! The command room: programs are started, and what came of them is kept with the words that started them.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// What a program did, and how it had been called.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The program's name and arguments, for messages.
+    pub command: String,
+    /// The exit code; absent when a signal ended the program.
+    pub code: Option<i32>,
+    /// Everything it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// Everything it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// The outcome, if the exit code is this one.
+    ///
+    /// # Panics
+    /// When it is another: the message holds the command and all it wrote.
+    #[track_caller]
+    pub fn exits_with(self, code: i32) -> Self {
+        assert!(
+            self.code == Some(code),
+            "{}\nended with {:?}, not {code}\n{}\n{}",
+            self.command,
+            self.code,
+            String::from_utf8_lossy(&self.stdout),
+            self.stderr
+        );
+        self
+    }
+
+    /// The outcome, if all went well.
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        self.exits_with(0)
+    }
+
+    /// Standard output as text.
+    #[track_caller]
+    pub fn text(&self) -> String {
+        String::from_utf8(self.stdout.clone())
+            .unwrap_or_else(|error| panic!("{} did not write text: {error}", self.command))
+    }
+
+    /// Standard output as one JSON value.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout)
+            .unwrap_or_else(|error| panic!("{} did not write JSON: {error}\n{}", self.command, self.text()))
+    }
+}
+
+/// Runs a prepared command to its end, with these bytes as its standard input.
+///
+/// # Panics
+/// When it cannot be started at all.
+#[track_caller]
+pub fn run(command: &mut Command, stdin: &[u8]) -> Outcome {
+    let words: Vec<&OsStr> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .collect();
+    let words = words
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {words}: {error}"));
+    let mut input = child.stdin.take().expect("standard input was asked to be a pipe");
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A program that ends without reading its input is judged by its exit code, not by the broken pipe.
+            let _ = input.write_all(stdin);
+        });
+        child.wait_with_output()
+    });
+    let output = output.unwrap_or_else(|error| panic!("cannot wait for {words}: {error}"));
+    Outcome {
+        command: words,
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

@@ -1,0 +1,61 @@
+//! The need room: what a story cannot be told without, and what happens where it is missing.
+
+use crate::peers;
+
+/// Set by `tests/run` to `run` or `full`: a story that would be skipped fails, and stories with large data are told.
+pub const FRONT_DOOR: &str = "WINDLASS_TESTS";
+
+/// Something a story cannot be told without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Device nodes, foreign owners, any mode.
+    Root,
+    /// The real Kopia, built by `tests/run` or by hand.
+    Kopia,
+    /// The time and the room for gigabytes: only `tests/run` asks for such stories.
+    FrontDoor,
+    /// Go's module cache, which building the peers leaves behind.
+    ModuleCache,
+}
+
+impl Need {
+    /// Why the story cannot be told here, if it cannot.
+    fn missing(self) -> Option<&'static str> {
+        let (there, why) = match self {
+            Self::Root => (rustix::process::geteuid().is_root(), "needs root"),
+            Self::Kopia => (
+                peers::program("kopia").is_file(),
+                "needs the real Kopia: tests/run builds it",
+            ),
+            Self::FrontDoor => (
+                std::env::var_os(FRONT_DOOR).is_some(),
+                "moves gigabytes: only tests/run asks for it",
+            ),
+            Self::ModuleCache => (
+                peers::module_cache().is_some(),
+                "needs Go's module cache: building the peers leaves one behind",
+            ),
+        };
+        (!there).then_some(why)
+    }
+
+    /// Whether all of these are met. If not, says why: `skipped: ...`, or a failure under `tests/run`.
+    #[track_caller]
+    pub(crate) fn all_met(needs: &[Self]) -> bool {
+        let Some(why) = needs.iter().find_map(|need| need.missing()) else {
+            return true;
+        };
+        assert!(std::env::var_os(FRONT_DOOR).is_none(), "skipped: {why}");
+        println!("skipped: {why}");
+        false
+    }
+}
+
+/// A number for everyday runs and a larger one for `tests/run full`.
+pub fn scale(everyday: u64, full: u64) -> u64 {
+    if std::env::var(FRONT_DOOR).is_ok_and(|value| value == "full") {
+        full
+    } else {
+        everyday
+    }
+}

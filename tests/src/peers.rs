@@ -1,0 +1,96 @@
+//! The peers' room: where the real programs are kept, and how they are built when they are not there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The peers and the Go package each is built from; the folder of the same name under `tests/peers` holds its module.
+const PEERS: [(&str, &str); 2] = [
+    ("kopia", "github.com/kopia/kopia"),
+    ("restic", "github.com/restic/restic/cmd/restic"),
+];
+
+fn home() -> PathBuf {
+    PathBuf::from(std::env::var_os("HOME").unwrap_or_default())
+}
+
+/// Where the peers are kept: `WINDLASS_PEERS`, else `~/.cache/windlass-peers`.
+pub fn folder() -> PathBuf {
+    std::env::var_os("WINDLASS_PEERS").map_or_else(|| home().join(".cache/windlass-peers"), PathBuf::from)
+}
+
+/// The path of a peer's program, whether it is there or not.
+pub fn program(name: &str) -> PathBuf {
+    folder().join(name)
+}
+
+/// Go's module cache, if there is one with something in it.
+pub fn module_cache() -> Option<PathBuf> {
+    let asked = Command::new("go").args(["env", "GOMODCACHE"]).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(asked.stdout).ok()?.trim());
+    path.join("github.com").is_dir().then_some(path)
+}
+
+/// Builds the peers that are not there. `announce` is told the name of each before it is built.
+///
+/// # Errors
+/// What could not be copied or built.
+pub fn build_missing(recipes: &Path, mut announce: impl FnMut(&str)) -> Result<(), String> {
+    for (name, package) in PEERS {
+        if program(name).is_file() {
+            continue;
+        }
+        announce(name);
+        let modules = tempfile::tempdir().map_err(|error| format!("no folder to build {name} in: {error}"))?;
+        for file in ["go.mod", "go.sum"] {
+            let recipe = recipes.join(name).join(file);
+            std::fs::copy(&recipe, modules.path().join(file))
+                .map_err(|error| format!("cannot copy {}: {error}", recipe.display()))?;
+        }
+        std::fs::create_dir_all(folder()).map_err(|error| format!("cannot make {}: {error}", folder().display()))?;
+        let built = modules.path().join(name);
+        let status = Command::new("go")
+            .args(["build", "-o"])
+            .arg(&built)
+            .arg(package)
+            .current_dir(modules.path())
+            .env("GOFLAGS", "-mod=mod")
+            .status();
+        if !status.as_ref().is_ok_and(|status| status.success()) {
+            return Err(format!("building {name} ended with {status:?}"));
+        }
+        // Copied under another name first, so that nobody starts half a program.
+        let unfinished = folder().join(format!(".{name}.{}", std::process::id()));
+        std::fs::copy(&built, &unfinished)
+            .and_then(|_| std::fs::rename(&unfinished, program(name)))
+            .map_err(|error| format!("cannot put {name} in place: {error}"))?;
+    }
+    Ok(())
+}
+
+/// The path of `cargo-deny`, built if it is not there.
+///
+/// # Errors
+/// What could not be built.
+pub fn cargo_deny(mut announce: impl FnMut(&str)) -> Result<PathBuf, String> {
+    let root = home().join(".cache/windlass-tools");
+    let program = root.join("bin/cargo-deny");
+    if !program.is_file() {
+        announce("cargo-deny");
+        let status = Command::new("cargo")
+            .args([
+                "install",
+                "--quiet",
+                "--locked",
+                "cargo-deny",
+                "--version=0.20.2",
+                "--root",
+            ])
+            .arg(&root)
+            .env_remove("CARGO_TARGET_DIR") // it is built in a temporary folder, not among ours
+            .status();
+        if !status.as_ref().is_ok_and(|status| status.success()) {
+            return Err(format!("building cargo-deny ended with {status:?}"));
+        }
+    }
+    Ok(program)
+}

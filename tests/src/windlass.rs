@@ -1,0 +1,220 @@
+//! Windlass: the built program, called as a user calls it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::command::{Outcome, run};
+use crate::{Kind, Listing, Shape};
+
+/// One user of the built program, with one repository.
+#[derive(Debug)]
+pub struct Windlass {
+    home: PathBuf,
+    repository: PathBuf,
+}
+
+/// A snapshot as Windlass prints it.
+#[derive(Clone, Debug)]
+pub struct WindlassSnapshot {
+    /// The manifest's id.
+    pub id: String,
+    /// The object id of the root entry.
+    pub root: String,
+    /// Files and links taken over from the last snapshot without reading them.
+    pub cached: u64,
+    /// All that was printed.
+    pub json: Value,
+}
+
+impl WindlassSnapshot {
+    #[track_caller]
+    fn from_json(json: Value) -> Self {
+        let text = |key: &str| {
+            json[key]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {key} in {json}"))
+                .to_owned()
+        };
+        let (id, root) = (text("id"), text("root"));
+        let cached = json["cachedFiles"].as_u64().unwrap_or_default();
+        Self { id, root, cached, json }
+    }
+
+    /// Checks that no file of this tree was read: all are cached.
+    #[track_caller]
+    pub fn assert_all_cached(&self, tree: &Listing) {
+        let files = tree.count(|kind| matches!(kind, Kind::File { .. }));
+        let links = tree.count(|kind| matches!(kind, Kind::Link { .. }));
+        assert!(
+            self.cached == files || self.cached == files + links,
+            "of {files} files and {links} links: {}",
+            self.json
+        );
+    }
+}
+
+impl Windlass {
+    pub(crate) fn new(home: PathBuf, repository: &Path, password: &str) -> Self {
+        let windlass = Self {
+            home,
+            repository: repository.to_owned(),
+        };
+        std::fs::write(windlass.password_file(), password).expect("the home is ours");
+        windlass
+    }
+
+    fn password_file(&self) -> PathBuf {
+        self.home.join("password")
+    }
+
+    /// Runs a command to its end, whatever that end is, in a home of its own and with nothing of the caller's environment.
+    pub fn try_run(&self, arguments: &[&str]) -> Outcome {
+        let mut command = Command::new(program());
+        command
+            .arg(format!("--repo={}", self.repository.display()))
+            .arg(format!("--password-file={}", self.password_file().display()))
+            .args(arguments)
+            .current_dir(&self.home)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &self.home);
+        for passed_on in ["WINDLASS_CPU", "RUST_BACKTRACE", "TMPDIR"] {
+            if let Some(value) = std::env::var_os(passed_on) {
+                command.env(passed_on, value);
+            }
+        }
+        run(&mut command, &[])
+    }
+
+    /// Runs a command that must succeed.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        self.try_run(arguments).succeeds()
+    }
+
+    /// Makes the repository.
+    #[track_caller]
+    pub fn init(&self, shape: &Shape) {
+        let options = shape.windlass_arguments();
+        let mut arguments = vec!["repo", "init"];
+        arguments.extend(options.iter().map(String::as_str));
+        self.run(&arguments);
+    }
+
+    /// What Windlass says of the repository.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        self.run(&["repo", "status", "--json"]).json()
+    }
+
+    /// Takes a snapshot as user `u` on host `h`, which is who the Kopia of these tests is.
+    #[track_caller]
+    pub fn snapshot(&self, tree: &Path, options: &[&str]) -> WindlassSnapshot {
+        WindlassSnapshot::from_json(self.try_snapshot(tree, options).succeeds().json())
+    }
+
+    /// Tries to take a snapshot; what could not be kept shows in the exit code.
+    pub fn try_snapshot(&self, tree: &Path, options: &[&str]) -> Outcome {
+        let tree = tree.to_str().expect("paths of worlds are text");
+        let source = format!("--source=u@h:{tree}");
+        let mut arguments = vec!["snapshot", "create", tree, &source, "--json"];
+        arguments.extend(options);
+        self.try_run(&arguments)
+    }
+
+    /// All snapshots of all sources.
+    #[track_caller]
+    pub fn snapshots(&self) -> Vec<WindlassSnapshot> {
+        let listed = self.run(&["snapshot", "list", "--all", "--json"]).json();
+        let listed = listed.as_array().expect("a list of snapshots is printed").clone();
+        listed.into_iter().map(WindlassSnapshot::from_json).collect()
+    }
+
+    /// The listed snapshot with this id.
+    #[track_caller]
+    pub fn listed(&self, id: &str) -> WindlassSnapshot {
+        let snapshots = self.snapshots();
+        let found = snapshots.iter().find(|snapshot| snapshot.id == id);
+        found
+            .unwrap_or_else(|| panic!("Windlass lists {snapshots:?}, but not {id}"))
+            .clone()
+    }
+
+    /// Restores a snapshot.
+    #[track_caller]
+    pub fn restore(&self, id: &str, target: &Path) {
+        self.run(&[
+            "snapshot",
+            "restore",
+            id,
+            target.to_str().expect("paths of worlds are text"),
+        ]);
+    }
+
+    /// Deletes a snapshot.
+    #[track_caller]
+    pub fn delete(&self, id: &str) {
+        self.run(&["snapshot", "delete", id]);
+    }
+
+    /// Reads, decrypts and hashes again every content, and reads every file of every snapshot.
+    #[track_caller]
+    pub fn verify_all(&self) {
+        self.run(&["repo", "verify"]);
+        self.run(&["snapshot", "verify", "--files-percent", "100"]);
+    }
+
+    /// Writes the indexes anew from the packs.
+    #[track_caller]
+    pub fn recover_index(&self) {
+        self.run(&["repo", "recover-index"]);
+    }
+
+    /// Changes the password, also for this user's later commands.
+    #[track_caller]
+    pub fn change_password(&self, new: &str) {
+        let file = self.home.join("new-password");
+        std::fs::write(&file, new).expect("the home is ours");
+        self.run(&[
+            "repo",
+            "change-password",
+            "--new-password-file",
+            file.to_str().expect("paths of worlds are text"),
+        ]);
+        std::fs::rename(file, self.password_file()).expect("the home is ours");
+    }
+}
+
+/// The folder that holds the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this crate lies in the workspace")
+}
+
+/// The built program: the one named by `WINDLASS_BINARY` (as `tests/run` does, which has just built it), else the one beside this
+/// test, brought up to date first. (Cargo hands a test only the programs of its own package.)
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        if let Some(named) = std::env::var_os("WINDLASS_BINARY") {
+            return PathBuf::from(named);
+        }
+        let test = std::env::current_exe().expect("a running test has a path");
+        let profile = test.ancestors().nth(2).expect("a test lies in TARGET/PROFILE/deps");
+        let target = profile.parent().expect("a test lies in TARGET/PROFILE/deps");
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build
+            .args(["build", "--package=windlass"])
+            .current_dir(workspace())
+            .env("CARGO_TARGET_DIR", target);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        run(&mut build, &[]).succeeds();
+        profile.join("windlass")
+    })
+}

@@ -1,0 +1,53 @@
+//! The world: one temporary folder for all that a story makes, gone when the story ends.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+
+use crate::{Kopia, Need, Windlass};
+
+/// A place for one story.
+#[derive(Debug)]
+pub struct World {
+    folder: tempfile::TempDir,
+    homes: Cell<u32>,
+}
+
+impl World {
+    /// A new world, if this machine has all that is needed. If not, the reason has been printed: `skipped: why`.
+    ///
+    /// # Panics
+    /// When something is missing and `tests/run` said that nothing may be; when no folder can be made.
+    #[track_caller]
+    pub fn with(needs: &[Need]) -> Option<Self> {
+        if !Need::all_met(needs) {
+            return None;
+        }
+        let folder = tempfile::Builder::new().prefix("windlass-tests-").tempdir();
+        Some(Self {
+            folder: folder.expect("a temporary folder can be made"),
+            homes: Cell::new(0),
+        })
+    }
+
+    /// The path of something in this world; nothing is made there.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A Kopia with a home, a cache and a connection of its own: user `u` on host `h`. It is not connected yet.
+    pub fn kopia(&self, repository: &Path, password: &str) -> Kopia {
+        Kopia::new(self.home("kopia"), repository, password)
+    }
+
+    /// A Windlass with a home of its own.
+    pub fn windlass(&self, repository: &Path, password: &str) -> Windlass {
+        Windlass::new(self.home("windlass"), repository, password)
+    }
+
+    fn home(&self, of: &str) -> PathBuf {
+        self.homes.set(self.homes.get() + 1);
+        let home = self.path(&format!("home-of-{of}-{}", self.homes.get()));
+        std::fs::create_dir(&home).expect("the world's folder is ours and each home has its own number");
+        home
+    }
+}
