@@ -15,6 +15,7 @@ pub mod restore;
 pub mod snapshot;
 pub mod snapshots;
 pub mod storage;
+pub mod verify;
 
 pub use error::{MoverError, Result};
 pub use repository::{Identity, Repository};
