@@ -232,6 +232,12 @@ pub enum MoverError {
         /// How long it is.
         found: u64,
     },
+    /// A pack says that its own index lies where the pack has already ended.
+    #[error("pack {pack} does not hold the index that it points at")]
+    NoLocalIndex {
+        /// The pack.
+        pack: BlobId,
+    },
     /// A content that is wanted in several places cannot be read.
     #[error("content {id} of pack {pack} cannot be read; why is told where it was wanted first")]
     SameContent {

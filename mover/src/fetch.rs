@@ -281,9 +281,8 @@ impl<T: Taker> Batch<T> {
 
     /// What serving this holds in memory: the bytes read, and the largest content opened and inflated.
     fn cost(&self) -> u64 {
-        let content = |piece: &Piece<T>| {
-            u64::from(piece.entry.packed_len.bytes()) + u64::from(piece.entry.original_len.bytes())
-        };
+        let content =
+            |piece: &Piece<T>| u64::from(piece.entry.packed_len.bytes()) + u64::from(piece.entry.original_len.bytes());
         self.len + self.pieces.iter().map(content).max().unwrap_or(0)
     }
 }

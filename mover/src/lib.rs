@@ -10,6 +10,7 @@ pub mod io;
 mod mapped;
 mod pipeline;
 pub mod random;
+pub mod recover;
 pub mod repository;
 pub mod restore;
 pub mod snapshot;

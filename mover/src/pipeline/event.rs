@@ -134,7 +134,11 @@ pub(crate) struct Control {
 impl Control {
     /// `stop` is set by the owner of the run, or here after an error.
     pub(crate) fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { stop, failed: AtomicBool::new(false), error: Mutex::new(None) }
+        Self {
+            stop,
+            failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+        }
     }
 
     /// Whether nothing new should be begun.

@@ -57,13 +57,13 @@ impl Split {
     }
 
     /// Takes the next bytes; chunks that they complete are given to `each`.
-    pub(crate) fn push<E>(
-        &mut self,
-        mut bytes: &[u8],
-        each: &mut impl FnMut(Chunk) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(crate) fn push<E>(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
         while !bytes.is_empty() {
-            let of_this_part = if self.full_parts > 0 { self.lacking.min(bytes.len() as u64) as usize } else { bytes.len() };
+            let of_this_part = if self.full_parts > 0 {
+                self.lacking.min(bytes.len() as u64) as usize
+            } else {
+                bytes.len()
+            };
             let (head, tail) = bytes.split_at(of_this_part);
             self.cut(head, each)?;
             bytes = tail;
@@ -99,7 +99,11 @@ impl Split {
 
     fn give<E>(&mut self, each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
         let plain = std::mem::take(&mut self.unfinished);
-        let chunk = Chunk { plain, object: self.object.clone(), index: self.chunks };
+        let chunk = Chunk {
+            plain,
+            object: self.object.clone(),
+            index: self.chunks,
+        };
         self.chunks += 1;
         self.chunks_of_part += 1;
         each(chunk)

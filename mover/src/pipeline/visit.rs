@@ -147,7 +147,14 @@ impl Visit {
             .ok()
             .filter(|len| *len > 0);
         let ignore_errors = policy.errors.ignore_file_errors;
-        let large = LargeFile { file, attributes, object, part_len, ignore_errors, is_device: false };
+        let large = LargeFile {
+            file,
+            attributes,
+            object,
+            part_len,
+            ignore_errors,
+            is_device: false,
+        };
         Ok(Visited::Large(large, splitter))
     }
 

@@ -221,7 +221,10 @@ pub(crate) fn failure(directory: &OpenDirectory, relative: Vec<u8>, error: &io::
     };
     Event::Failed(Failure {
         relative,
-        error: error.to_string(), ignored, is_directory: failed == Failed::Directory })
+        error: error.to_string(),
+        ignored,
+        is_directory: failed == Failed::Directory,
+    })
 }
 
 /// Opens a child directory; waits for the files in flight when too many are open.

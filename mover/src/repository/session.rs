@@ -1,8 +1,8 @@
 //! The writing room: contents go in, packs and then indexes go out, in the only order that is safe.
 
-use std::collections::{BTreeMap, HashMap};
 use std::collections::btree_map;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;

@@ -217,7 +217,9 @@ impl<'a> Findings<'a> {
 
     fn count_read(&self, bytes: &[u8]) {
         count(&self.progress.contents_read);
-        self.progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.progress
+            .bytes_read
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 
     fn fill(self, report: &mut VerifyReport) {

@@ -181,7 +181,9 @@ impl<'a> Look<'a> {
                 }
             };
             // Only the bytes of a content that is compressed inside tell how long it is.
-            let len = part.len.or((!part.compressed).then_some(u64::from(found.original_len.bytes())));
+            let len = part
+                .len
+                .or((!part.compressed).then_some(u64::from(found.original_len.bytes())));
             end = len.map(|len| part.start.saturating_add(len));
             if read {
                 gather.push(Piece {

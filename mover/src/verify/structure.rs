@@ -147,7 +147,10 @@ fn index_blobs(repository: &Repository, findings: &Findings<'_>, stop: &Stop<'_>
             return Err(MoverError::Cancelled);
         }
         let name = IndexBlobName::parse(blob.as_str());
-        if !matches!(name, Some(Uncompacted { .. } | Compacted { .. } | Range { .. } | Legacy)) {
+        if !matches!(
+            name,
+            Some(Uncompacted { .. } | Compacted { .. } | Range { .. } | Legacy)
+        ) {
             continue;
         }
         match index_blob(repository, &blob) {

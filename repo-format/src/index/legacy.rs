@@ -66,3 +66,40 @@ pub fn active_index_blobs(blobs: impl IntoIterator<Item = BlobId>, logs: &[Compa
     active.retain(|id| !replaced.contains(id));
     active
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn active(blobs: &[&str], inputs: &[&str], outputs: &[&str]) -> Vec<String> {
+        let ids = |names: &[&str]| names.iter().map(|name| BlobId::from(*name)).collect::<Vec<_>>();
+        let log = CompactionLog {
+            inputs: ids(inputs),
+            outputs: ids(outputs),
+        };
+        let active = active_index_blobs(ids(blobs), &[log]);
+        active.iter().map(BlobId::to_string).collect()
+    }
+
+    #[test]
+    fn inputs_count_until_all_outputs_are_there() {
+        assert_eq!(active(&["n1", "n2", "n3"], &["n1", "n2"], &["n3"]), ["n3"]);
+        assert_eq!(
+            active(&["n1", "n2", "n3"], &["n1", "n2"], &["n3", "n4"]),
+            ["n1", "n2", "n3"]
+        );
+    }
+
+    #[test]
+    fn what_an_upgrade_leaves_behind_is_no_index() {
+        let poison = "n00000000000000000000000000000000-repository_unreadable_by_this_kopia_version_upgrade_required";
+        assert_eq!(active(&["n1", poison, "m1"], &[], &[]), ["n1"]);
+    }
+
+    #[test]
+    fn a_log_without_lists_is_an_empty_one() {
+        let empty = CompactionLog::parse(br#"{"inputMetadata":null,"new":1}"#).unwrap();
+        assert_eq!(empty, CompactionLog::default());
+        assert!(CompactionLog::parse(b"[]1").is_err());
+    }
+}
