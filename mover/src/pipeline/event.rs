@@ -89,6 +89,8 @@ pub(crate) struct Item {
     pub name: Vec<u8>,
     /// The entries of this name in earlier snapshots, the best one first.
     pub previous: Vec<DirEntry>,
+    /// Larger entries are left out.
+    pub max_file_size: Option<u64>,
 }
 
 /// A large file that is to be read by the engine.
