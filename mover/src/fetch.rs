@@ -435,3 +435,13 @@ fn lose<T: Taker>(same: &[Piece<T>], error: MoverError) {
     }
     first.to.lose(&first.part, error);
 }
+
+/// How many threads read where so many were asked for; 0 stands for what fits the machine.
+pub(crate) fn readers(wanted: usize) -> usize {
+    const READERS_MAX: usize = 256;
+    let fitting = || std::thread::available_parallelism().map_or(8, |cores| (2 * cores.get()).clamp(8, 32));
+    match wanted {
+        0 => fitting(),
+        wanted => wanted.min(READERS_MAX),
+    }
+}

@@ -10,11 +10,13 @@ pub mod io;
 mod mapped;
 mod pipeline;
 pub mod random;
+pub mod recover;
 pub mod repository;
 pub mod restore;
 pub mod snapshot;
 pub mod snapshots;
 pub mod storage;
+pub mod verify;
 
 pub use error::{MoverError, Result};
 pub use repository::{Identity, Repository};

@@ -91,6 +91,10 @@ pub(crate) struct Item {
     pub name: Vec<u8>,
     /// The entries of this name in earlier snapshots, the best one first.
     pub previous: Vec<DirEntry>,
+    /// Larger entries are left out.
+    pub max_file_size: Option<u64>,
+    /// Files that are mounted from elsewhere are left out.
+    pub one_file_system: bool,
 }
 
 /// A large file that is to be read by the engine.

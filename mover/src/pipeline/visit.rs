@@ -65,6 +65,12 @@ impl Visit {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
             Err(error) => return Err(failed(&item, &error)),
         };
+        if item.max_file_size.is_some_and(|limit| attributes.size > limit) {
+            return Err(Event::Excluded {
+                kind: attributes.kind,
+                size: attributes.size,
+            });
+        }
         match attributes.kind {
             FileKind::File => self.file(item, attributes),
             FileKind::Symlink => self.symlink(item, attributes),
@@ -103,13 +109,7 @@ impl Visit {
     fn file(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
         let policy = item.directory.policy.effective().clone();
         let other_device = attributes.device != item.directory.device;
-        if policy.files.one_file_system && other_device && item.directory.is_mount_point(&item.name) {
-            return Err(Event::Excluded {
-                kind: FileKind::File,
-                size: attributes.size,
-            });
-        }
-        if policy.files.max_file_size.is_some_and(|limit| attributes.size > limit) {
+        if item.one_file_system && other_device && item.directory.is_mount_point(&item.name) {
             return Err(Event::Excluded {
                 kind: FileKind::File,
                 size: attributes.size,
@@ -138,9 +138,7 @@ impl Visit {
         let splitter = self.splitter_for(&policy);
         let notes = self.notes(&item, &attributes, Some(&file));
         let object = self.object(&item, &attributes, EntryKind::File, compression, notes);
-        let part_len = u64::try_from(policy.upload.parallel_upload_above_size)
-            .ok()
-            .filter(|len| *len > 0);
+        let part_len = policy.upload.parallel_upload_above_size;
         let in_parts = part_len.is_some_and(|len| attributes.size > len);
         if attributes.size <= SMALL_FILE_BYTES_MAX && !in_parts {
             let mut bytes = Vec::with_capacity(attributes.size as usize + 1);

@@ -14,7 +14,7 @@ use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::ObjectId;
-use windlass_repo_format::ignore::{IgnoreRules, is_cache_dir_tag};
+use windlass_repo_format::ignore::{CACHE_DIR_TAG, IgnoreRules, is_cache_dir_tag};
 use windlass_repo_format::policy::{EffectivePolicy, PolicyPlace};
 use windlass_repo_format::snapshot::DirEntry;
 
@@ -33,7 +33,6 @@ const OPEN_PAUSE: Duration = Duration::from_millis(5);
 const RULES_LEN_MAX: u64 = 16 << 20;
 /// How much of a tag is looked at.
 const CACHE_DIR_TAG_LEN_MAX: u64 = 4096;
-const CACHE_DIR_TAG: &[u8] = b"CACHEDIR.TAG";
 
 /// What the walk gives.
 #[derive(Debug)]
@@ -162,11 +161,15 @@ impl Walk {
         }
         let previous: Vec<DirEntry> = level.previous.find(&self.repository, true, &name);
         let directory = level.directory.clone();
+        let max_file_size = level.rules.max_file_size();
+        let one_file_system = level.rules.one_file_system();
         Some(Walked::Item(Item {
             sequence: self.number(),
             directory,
             name,
             previous,
+            max_file_size,
+            one_file_system,
         }))
     }
 
@@ -183,11 +186,8 @@ impl Walk {
         let previous = level.previous.find(&self.repository, false, &name);
         let rules = level.rules.clone();
         // Looked at before it is opened: what is mounted there may not let anybody in.
-        if parent.policy.effective().files.one_file_system
-            && parent
-                .stat(&name)
-                .is_ok_and(|attributes| attributes.device != parent.device)
-        {
+        let is_elsewhere = |attributes: Attributes| attributes.device != parent.device;
+        if rules.one_file_system() && parent.stat(&name).is_ok_and(is_elsewhere) {
             return self.step(Event::Excluded {
                 kind: FileKind::Directory,
                 size: 0,
@@ -259,24 +259,19 @@ fn open_child(parent: &OpenDirectory, name: &[u8]) -> io::Result<(OwnedFd, Attri
 impl Level {
     /// Reads the names of a directory and the rules that hold in it.
     fn open(directory: Arc<OpenDirectory>, previous: Previous, parent: Option<&Arc<IgnoreRules>>) -> io::Result<Self> {
-        let policy = directory.policy.effective().clone();
         let mut names = read_names(&directory)?;
-        let is_root = parent.is_none();
-        let mut rules = match parent {
-            None => IgnoreRules::root(),
-            Some(parent) => IgnoreRules::below(parent, &directory.relative),
+        let own = directory.policy.defined().map(|policy| &policy.files);
+        let rules = match parent {
+            None => IgnoreRules::root(&directory.policy.effective().files),
+            Some(parent) => IgnoreRules::below(parent, &directory.relative, own),
         };
-        if is_root || directory.policy.is_defined() {
-            for pattern in &policy.files.ignore {
-                rules.add_pattern(pattern.as_bytes()).map_err(io::Error::other)?;
-            }
-        }
-        for dot_file in &policy.files.dot_ignore_files {
+        let mut rules = rules.map_err(io::Error::other)?;
+        for dot_file in rules.dot_files().to_vec() {
             if let Some(bytes) = read_rules(&directory, dot_file.as_bytes())? {
                 rules.add_dot_file(&bytes).map_err(io::Error::other)?;
             }
         }
-        if policy.files.ignore_cache_dirs && is_cache_dir(&directory) {
+        if rules.ignore_cache_dirs() && is_cache_dir(&directory) {
             names = SortedNames::default();
         }
         Ok(Self {
@@ -358,7 +353,7 @@ fn read_rules(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u
 }
 
 fn is_cache_dir(directory: &OpenDirectory) -> bool {
-    let Ok((file, attributes)) = directory.open_file(CACHE_DIR_TAG) else {
+    let Ok((file, attributes)) = directory.open_file(CACHE_DIR_TAG.as_bytes()) else {
         return false;
     };
     let mut bytes = Vec::new();

@@ -5,7 +5,7 @@ mod pending;
 mod publish;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -25,6 +25,9 @@ use super::Repository;
 use crate::error::{MoverError, Result};
 use crate::storage::{PutOptions, Retention};
 
+/// Buffers of blobs at least so large are used again, so many of them at most.
+const RECYCLED_BYTES_MIN: usize = 4 << 20;
+const SPARE_PACKS_MAX: usize = 2;
 /// The random bytes that a pack begins with and is padded with.
 const PREAMBLE_LEN: usize = 32;
 const PADDING_LEN_MAX: usize = 4096;
@@ -45,6 +48,35 @@ pub struct WriteSession {
     unindexed_max: usize,
     /// Told when contents have come further, or the session has failed.
     change: tokio::sync::Notify,
+    /// Buffers of packs that were stored.
+    spare_packs: SparePacks,
+}
+
+type SparePacks = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// The bytes of a blob on its way into storage; a large buffer is kept for the next pack.
+struct Recycled {
+    bytes: Vec<u8>,
+    spare: SparePacks,
+}
+
+impl AsRef<[u8]> for Recycled {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Recycled {
+    fn drop(&mut self) {
+        if self.bytes.capacity() >= RECYCLED_BYTES_MIN {
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.clear();
+            let mut spare = lock(&self.spare);
+            if spare.len() < SPARE_PACKS_MAX {
+                spare.push(bytes);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +145,7 @@ impl Repository {
             last_flush: Mutex::new(self.now()),
             unindexed_max: publish::UNINDEXED_MAX,
             change: tokio::sync::Notify::new(),
+            spare_packs: SparePacks::default(),
             repository: self.clone(),
         })
     }
@@ -230,7 +263,8 @@ impl WriteSession {
     fn open_pack(&self, class: PackClass) -> OpenPack {
         let id = pack_blob_id(class, self.repository.random_bytes(), &self.id.to_string());
         let preamble: [u8; PREAMBLE_LEN] = self.repository.random_bytes();
-        OpenPack::new(id, Vec::new(), preamble)
+        let spare = lock(&self.spare_packs).pop();
+        OpenPack::new(id, spare.unwrap_or_default(), preamble)
     }
 
     fn close_pack(&self, pack: OpenPack) -> Result<ClosedPack> {
@@ -270,12 +304,19 @@ impl WriteSession {
     async fn put(&self, id: &BlobId, bytes: Vec<u8>) -> Result<u64> {
         let len = bytes.len() as u64;
         let options = put_options(id, self.repository.blob_config(), self.repository.now());
-        let put = self.repository.storage().put(id, Bytes::from(bytes), &options).await;
+        let body = Bytes::from_owner(Recycled {
+            bytes,
+            spare: self.spare_packs.clone(),
+        });
+        let put = self.repository.storage().put(id, body, &options).await;
         let stored = put.map_err(|source| self.repository.storage_error("write", id, source))?;
-        assert_eq!(
-            stored.len, len,
-            "the storage reports another length for blob {id} than was written"
-        );
+        if stored.len != len {
+            return Err(MoverError::StoredLength {
+                blob: id.clone(),
+                wanted: len,
+                found: stored.len,
+            });
+        }
         debug!(blob = %id, bytes = len, "stored");
         Ok(len)
     }

@@ -312,7 +312,7 @@ fn expire(
     };
     let earlier = snapshots.iter().map(|snapshot| seen(snapshot.id, &snapshot.manifest));
     let all: Vec<RetentionSnapshot> = earlier.chain([seen(id, manifest)]).collect();
-    let unwanted = to_delete(&policy.retention, &all, session.repository().now());
+    let unwanted = to_delete(&policy.retention, &all);
     let is_unwanted = |snapshot: &&Snapshot| unwanted.contains(&snapshot.id.to_string());
     let expired: Vec<&Snapshot> = snapshots.iter().filter(is_unwanted).collect();
     expired

@@ -94,9 +94,7 @@ impl Opened {
             splitter: visit.splitter,
             compression: metadata_compression(policy),
         };
-        let part_len = u64::try_from(policy.upload.parallel_upload_above_size)
-            .ok()
-            .filter(|len| *len > 0);
+        let part_len = policy.upload.parallel_upload_above_size;
         let object = FileObject::alone(attributes.entry(&name, EntryKind::File), compression, format);
         let large = LargeFile {
             file,
