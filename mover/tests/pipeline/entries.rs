@@ -433,7 +433,7 @@ fn is_full() -> bool {
 
 #[test]
 fn a_folder_may_have_very_many_entries() {
-    let world = World::new();
+    let world = World::for_many_files();
     let count = if is_full() { 1_000_000 } else { 200_000 };
     many_files(&world, "many", count);
     world.file("many/file-0000007", "seven");

@@ -30,8 +30,10 @@ use windlass_repo_format::policy::{Policy, PolicyTarget};
 use windlass_repo_format::snapshot::{DirEntry, EntryKind, SourceInfo};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-/// Nothing here takes longer; what does is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(120);
+/// Nothing here takes longer, even on a busy machine; what does is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(300);
+/// A file system in memory, where a million files are made in seconds; the usual place where there is none.
+const IN_MEMORY: &str = "/dev/shm";
 pub(crate) const START: &str = "2026-03-01T12:00:00Z";
 
 /// A repository, the clock it runs by, and a folder.
@@ -69,6 +71,15 @@ pub(crate) fn small_chunks() -> CreateOptions {
 impl World {
     pub(crate) fn new() -> Self {
         Self::with(&small_chunks())
+    }
+
+    /// Small chunks, and a folder that is quick to fill with very many files.
+    pub(crate) fn for_many_files() -> Self {
+        let folder = tempfile::tempdir_in(IN_MEMORY).or_else(|_| tempfile::tempdir());
+        Self {
+            folder: folder.unwrap(),
+            ..Self::new()
+        }
     }
 
     pub(crate) fn with(create: &CreateOptions) -> Self {
