@@ -85,44 +85,55 @@ impl Limits {
     /// What the program itself, thread stacks, index look-ups and directories take.
     const BASE_BYTES: u64 = 48 << 20;
 
-    /// The limits for a budget of `memory` bytes, a number of sealing threads, and contents of at most `content_max`
-    /// bytes in packs of about `pack_len` bytes. The least that works is taken even where the budget is smaller.
+    /// The least that works.
+    const LEAST: Self = Self {
+        visitors: 16,
+        sealers: 1,
+        writers: 1,
+        reads_ahead: 8,
+        batches: 1,
+        contents: 1,
+        window: 8192,
+    };
+
+    /// The limits for a budget of `memory` bytes, at most a number of sealing threads, and contents of at most
+    /// `content_max` bytes in packs of about `pack_len` bytes. The least that works is taken even where the budget is
+    /// smaller.
     pub(crate) fn new(memory: u64, sealers: usize, content_max: usize, pack_len: u64) -> Self {
-        let content = content_max as u64;
-        let pack = pack_len + content;
-        // One data and one metadata pack are open, and each writer holds one more.
-        let writers = if memory >= Self::BASE_BYTES + 4 * pack + 12 * content {
-            2
-        } else {
-            1
+        let fits = |limits: &Self| limits.bytes_max(content_max, pack_len) <= memory;
+        let two_writers = Self {
+            writers: 2,
+            ..Self::LEAST
         };
-        let packs = (1 + writers as u64) * pack + pack / 2;
-        let left = memory.saturating_sub(Self::BASE_BYTES + packs);
-        // A sealer holds a batch it hashes and a content it seals; one more of each may wait.
-        let per_sealer = 2 * content;
-        let affordable = (left / 2 / per_sealer.max(1)).max(1) as usize;
-        let sealers = sealers.clamp(1, affordable.max(1));
-        let left = left.saturating_sub(sealers as u64 * per_sealer);
-        let queued = (left / 2 / content.max(1)) as usize;
-        Self {
-            visitors: 16,
-            sealers,
-            writers,
-            reads_ahead: 8,
-            batches: queued.clamp(1, 2 * sealers),
-            contents: (queued / 2).clamp(1, sealers),
-            window: 8192,
+        let mut best = if fits(&two_writers) { two_writers } else { Self::LEAST };
+        // More threads before longer queues; with as many of the one as of the other when there is room.
+        for sealers in 1..=sealers {
+            for (batches, contents) in [(sealers, sealers.div_ceil(2)), (2 * sealers, sealers)] {
+                let more = Self {
+                    sealers,
+                    batches,
+                    contents,
+                    ..best
+                };
+                if fits(&more) {
+                    best = more;
+                }
+            }
         }
+        best
     }
 
     /// Bytes that all queues and pools hold when they are full.
     pub(crate) fn bytes_max(&self, content_max: usize, pack_len: u64) -> u64 {
         let content = content_max as u64;
+        // A sealer holds a batch that it hashes and a content that it seals; one more is being cut.
         let contents = 2 * self.sealers + self.batches + self.contents + 1;
+        // One data pack is open, and each writer has one; the open metadata pack rarely becomes full.
+        let packs = (1 + self.writers as u64) * (pack_len + content) + (pack_len + content) / 2;
         Self::BASE_BYTES
             + contents as u64 * content
             + (self.reads_ahead * Self::EXTENT_LEN) as u64
-            + (1 + self.writers as u64) * (pack_len + content)
+            + packs
             + self.visitors as u64 * 2 * visit::SMALL_FILE_BYTES_MAX
     }
 }
@@ -171,5 +182,42 @@ impl Driver {
             Self::Threads { limits, engine, pool } => threads::run(source, run, limits, engine, pool),
             Self::SingleThread => inline::run(source, run),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn the_sum_of_all_limits_is_within_the_budget_or_the_least_there_is() {
+        for content_max in [128 << 10, 256 << 10, 2 << 20, 8 << 20, 16 << 20] {
+            for pack_len in [10 * MIB, 20 * MIB, 120 * MIB] {
+                for sealers in [1, 2, 4, 16, 64] {
+                    let least = Limits::new(0, sealers, content_max, pack_len);
+                    assert_eq!(
+                        (least.sealers, least.writers, least.batches, least.contents),
+                        (1, 1, 1, 1)
+                    );
+                    let least = least.bytes_max(content_max, pack_len);
+                    for memory in (0..2048).step_by(16).map(|mib| mib * MIB) {
+                        let limits = Limits::new(memory, sealers, content_max, pack_len);
+                        let bytes = limits.bytes_max(content_max, pack_len);
+                        assert!(
+                            bytes <= memory.max(least),
+                            "{memory} {sealers} {content_max} {pack_len}: {limits:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_budget_is_enough_for_two_sealers_and_two_writers() {
+        let limits = Limits::new(256 * MIB, 2, 8 << 20, 20 * MIB);
+        assert_eq!((limits.sealers, limits.writers), (2, 2));
     }
 }

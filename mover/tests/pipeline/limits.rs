@@ -49,11 +49,17 @@ fn alone(test: &str) -> bool {
     }
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new(program);
-    command.args(["--exact", test, "--nocapture"]).env("WINDLASS_TEST_ALONE", "1");
+    command
+        .args(["--exact", test, "--nocapture"])
+        .env("WINDLASS_TEST_ALONE", "1");
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     eprintln!("{text}");
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     false
 }
 
@@ -68,20 +74,24 @@ fn snapshot_within(folder: &Path, options: impl Fn(SnapshotOptions) -> SnapshotO
     // The splitter of most repositories: contents of up to 8 MiB.
     let create = CreateOptions::default();
     let created = Repository::create(storage, "secret", &create, options_of_open);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let _entered = runtime.enter();
     let repository = block_on(created).unwrap();
     let world = World::new();
     let options = options(world.options_of(folder));
-    let (peak, report) = peak_during(|| windlass_mover::snapshot::create(
-        &repository,
-        &options,
-        &Arc::default(),
-        &Arc::default(),
-    ));
+    let (peak, report) =
+        peak_during(|| windlass_mover::snapshot::create(&repository, &options, &Arc::default(), &Arc::default()));
     let report = report.unwrap();
     assert_eq!(report.failure_count, 0);
-    println!("peak of anonymous memory: {} MiB of {} MiB", peak / MIB, options.memory / MIB);
+    println!(
+        "peak of anonymous memory: {} MiB of {} MiB",
+        peak / MIB,
+        options.memory / MIB
+    );
     (peak, report.bytes_read)
 }
 
@@ -118,7 +128,10 @@ fn many_small_files_are_read_within_the_budget() {
     }
     let world = World::for_many_files();
     for number in 0..50_000u64 {
-        world.file(format!("d{}/f{number}", number / 500), crate::world::noise(number, 1 + number as usize % 20_000));
+        world.file(
+            format!("d{}/f{number}", number / 500),
+            crate::world::noise(number, 1 + number as usize % 20_000),
+        );
     }
     let (peak, read) = snapshot_within(world.folder.path(), |options| options);
     assert!(read > 400 * MIB);

@@ -16,7 +16,11 @@ use crate::world::{Dice, World, noise, read_tree, snapshot_of};
 /// Opens a file for writing; never waits for a reader of a pipe that took its place.
 fn open(path: &Path) -> std::io::Result<fs::File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(fs::File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))?))
+    Ok(fs::File::from(rustix::fs::open(
+        path,
+        flags,
+        Mode::from_raw_mode(0o600),
+    )?))
 }
 
 /// Does one thing to one of the files. What fails because another change came first is no matter.
@@ -52,7 +56,10 @@ fn a_tree_that_changes_all_the_time_can_be_stored_and_read() {
     let world = World::new();
     let names: Vec<String> = (0..40).map(|number| format!("d{}/file{number}", number % 4)).collect();
     for (number, name) in names.iter().enumerate() {
-        world.file(name, noise(number as u64, if number % 2 == 0 { 900_000 } else { 10_000 }));
+        world.file(
+            name,
+            noise(number as u64, if number % 2 == 0 { 900_000 } else { 10_000 }),
+        );
     }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -71,7 +78,11 @@ fn a_tree_that_changes_all_the_time_can_be_stored_and_read() {
         for round in 0..24 {
             let options = SnapshotOptions {
                 single_thread: round % 3 == 0,
-                engine: if round % 3 == 1 { EngineChoice::Threads } else { EngineChoice::Auto },
+                engine: if round % 3 == 1 {
+                    EngineChoice::Threads
+                } else {
+                    EngineChoice::Auto
+                },
                 force_read: round % 2 == 0,
                 ..world.options()
             };
@@ -85,7 +96,11 @@ fn a_tree_that_changes_all_the_time_can_be_stored_and_read() {
             let root = report.manifest.root_entry.clone().unwrap();
             let tree = read_tree(&repository, &root);
             done.store(tree.is_err() || round == 23, Ordering::Relaxed);
-            let files = tree.unwrap().values().filter(|kept| kept.entry.kind == EntryKind::File).count() as u64;
+            let files = tree
+                .unwrap()
+                .values()
+                .filter(|kept| kept.entry.kind == EntryKind::File)
+                .count() as u64;
             let summary = root.summary.unwrap();
             assert_eq!((summary.files, summary.num_failed), (files, report.failure_count));
         }
@@ -123,7 +138,9 @@ fn a_file_that_is_written_to_while_it_is_read_is_counted() {
             ..world.options()
         };
         let change = |file: &fs::File, round: u64| drop(file.write_all_at(&round.to_be_bytes(), round % 1000));
-        let report = with_writer(&world.path("log"), change, || world.snapshot_with(&repository, &options));
+        let report = with_writer(&world.path("log"), change, || {
+            world.snapshot_with(&repository, &options)
+        });
         let changed = &report.lost[&LostKind::ChangedWhileRead];
         assert_eq!(changed.examples, [b"log".to_vec()]);
         assert!(!report.is_partial());
@@ -163,8 +180,12 @@ fn a_file_that_grows_past_the_limit_of_small_ones_is_read_from_its_front() {
 fn as_nobody(test: &str, folder: &Path) -> Option<String> {
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(program);
-    command.args(["--exact", test, "--nocapture"]).env("WINDLASS_TEST_AS_NOBODY", folder);
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(program);
+    command
+        .args(["--exact", test, "--nocapture"])
+        .env("WINDLASS_TEST_AS_NOBODY", folder);
     let output = command.output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     if text.contains("setpriv:") {
@@ -187,13 +208,25 @@ fn what_may_not_be_read_is_counted_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode;
     fs::set_permissions(folder.path(), mode(0o755)).unwrap();
-    for (path, bytes) in [("open", "1"), ("closed", "2"), ("sub/closed", "3"), ("shut/inside", "4"), ("seen/inside", "5")] {
+    for (path, bytes) in [
+        ("open", "1"),
+        ("closed", "2"),
+        ("sub/closed", "3"),
+        ("shut/inside", "4"),
+        ("seen/inside", "5"),
+    ] {
         let path = folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
     fs::write(folder.path().join("large"), noise(1, 400_000)).unwrap();
-    for (path, bits) in [("closed", 0), ("sub/closed", 0o200), ("shut", 0), ("seen", 0o744), ("large", 0)] {
+    for (path, bits) in [
+        ("closed", 0),
+        ("sub/closed", 0o200),
+        ("shut", 0),
+        ("seen", 0o744),
+        ("large", 0),
+    ] {
         fs::set_permissions(folder.path().join(path), mode(bits)).unwrap();
     }
     let text = as_nobody("reading::what_may_not_be_read_is_counted_and_named", folder.path());
@@ -211,11 +244,25 @@ fn read_as_nobody(folder: &Path) {
         let mut failed: Vec<_> = report
             .failures
             .iter()
-            .map(|failure| (String::from_utf8_lossy(&failure.relative).into_owned(), failure.is_directory))
+            .map(|failure| {
+                (
+                    String::from_utf8_lossy(&failure.relative).into_owned(),
+                    failure.is_directory,
+                )
+            })
             .collect();
         failed.sort();
-        let expected = [("closed", false), ("large", false), ("seen", true), ("shut", true), ("sub/closed", false)];
-        assert_eq!(failed, expected.map(|(path, is_directory)| (path.to_owned(), is_directory)));
+        let expected = [
+            ("closed", false),
+            ("large", false),
+            ("seen", true),
+            ("shut", true),
+            ("sub/closed", false),
+        ];
+        assert_eq!(
+            failed,
+            expected.map(|(path, is_directory)| (path.to_owned(), is_directory))
+        );
         assert_eq!(report.failure_count, 5);
         assert!(report.is_partial());
         assert_eq!(report.manifest.stats.error_count, 5);

@@ -18,7 +18,9 @@ fn publish(world: &World, entries: &mut Vec<IndexEntry>) {
     entries.sort_by_key(|entry| entry.id);
     let payload = encode_v2(entries).unwrap();
     let nonce = [world.open().index_summary().blobs as u8; 12];
-    let (blob, bytes) = repository.sealer().seal_blob("xn0_", "s0123456789abcdef0123456789abcdef-c1", &nonce, &payload);
+    let (blob, bytes) = repository
+        .sealer()
+        .seal_blob("xn0_", "s0123456789abcdef0123456789abcdef-c1", &nonce, &payload);
     block_on(world.memory.put(&blob, Bytes::from(bytes), &PutOptions::default())).unwrap();
 }
 
@@ -54,10 +56,13 @@ fn two_writers_at_the_same_time_do_not_disturb_each_other() {
     let all = block_on(snapshots::list(&world.open(), None)).unwrap();
     assert_eq!(all.len(), 8);
     // What one has stored the other finds, once it has looked.
-    let late = world.snapshot_with(&second, &SnapshotOptions {
-        force_read: true,
-        ..world.options()
-    });
+    let late = world.snapshot_with(
+        &second,
+        &SnapshotOptions {
+            force_read: true,
+            ..world.options()
+        },
+    );
     assert!(late.written.new_bytes < 5_000);
 }
 
@@ -80,23 +85,36 @@ fn a_content_that_was_deleted_is_written_again_with_a_later_time() {
     publish(&world, &mut vec![deleted.clone()]);
     let fresh = world.open();
     assert!(fresh.locate(&id).unwrap().deleted);
-    assert_eq!(block_on(fresh.read_content(&id)).unwrap(), bytes, "still readable until maintenance");
-    let again = world.snapshot_with(&fresh, &SnapshotOptions {
-        force_read: true,
-        ..world.options()
-    });
+    assert_eq!(
+        block_on(fresh.read_content(&id)).unwrap(),
+        bytes,
+        "still readable until maintenance"
+    );
+    let again = world.snapshot_with(
+        &fresh,
+        &SnapshotOptions {
+            force_read: true,
+            ..world.options()
+        },
+    );
     assert_eq!(again.root(), first.root());
     let written = world.open().locate(&id).unwrap();
     assert!(!written.deleted);
     assert_ne!(written.pack, live.pack);
-    assert!(written.timestamp > deleted.timestamp, "or the deletion would win over it");
+    assert!(
+        written.timestamp > deleted.timestamp,
+        "or the deletion would win over it"
+    );
     assert_eq!(world.tree(&again), tree);
 }
 
 #[test]
 fn an_earlier_folder_that_cannot_be_read_costs_only_reading() {
     let world = World::new();
-    world.file("sub/a", noise(1, 1000)).file("sub/b", noise(2, 1000)).file("c", noise(3, 1000));
+    world
+        .file("sub/a", noise(1, 1000))
+        .file("sub/b", noise(2, 1000))
+        .file("c", noise(3, 1000));
     let repository = world.open();
     let first = world.snapshot(&repository);
     let folder = world.tree(&first)[&b"sub"[..]].entry.object.unwrap().content();
@@ -110,7 +128,13 @@ fn an_earlier_folder_that_cannot_be_read_costs_only_reading() {
     publish(&world, &mut vec![lost]);
     world.file("sub/d", "new, so that the folder is another one now");
     let second = world.snapshot(&world.open());
-    assert_eq!((second.manifest.stats.cached_files, second.manifest.stats.non_cached_files), (1, 3));
+    assert_eq!(
+        (
+            second.manifest.stats.cached_files,
+            second.manifest.stats.non_cached_files
+        ),
+        (1, 3)
+    );
     assert_eq!(world.tree(&second).len(), 6);
 }
 
@@ -186,5 +210,8 @@ fn what_others_wrote_is_seen_before_the_indexes_grow_old() {
     let second = world.snapshot(&ours);
     assert_eq!(second.root(), first.root());
     assert_eq!((second.bytes_read, second.manifest.stats.cached_files), (0, 2));
-    assert_eq!(read_bytes(&ours, world.tree(&first)[&b"b"[..]].entry.object.unwrap()).unwrap(), noise(2, 200_000));
+    assert_eq!(
+        read_bytes(&ours, world.tree(&first)[&b"b"[..]].entry.object.unwrap()).unwrap(),
+        noise(2, 200_000)
+    );
 }
