@@ -43,7 +43,7 @@ def by_hand(rich):
     yield {}, ["/a/b"]
     yield {"host": files(ignore=["x"])}, ["/a"]
     yield {"user": files(ignore=["x"]), "host": files(ignore=["y"]), "/a": files(ignore=["z"])}, ["/a", "/a/b", "/b"]
-    yield {"/a": files(ignore=["b", "a", "b"]), "/": files(ignore=["c", "a"])}, ["/a", "/", "/a/"]
+    yield {"/a": files(ignore=["b", "a", "b"]), "/": files(ignore=["c", "a"])}, ["/a", "/"]
     yield {"/a": files(ignore=["b"], noParentIgnore=True), "/": files(ignore=["a"])}, ["/a", "/a/b"]
     yield {"/a": files(noParentIgnore=True), "/": files(ignore=["a"])}, ["/a", "/a/b"]
     yield {"/a/b": files(ignore=["c"]), "/a": files(noParentIgnore=True), "/": files(ignore=["a"])}, ["/a/b"]

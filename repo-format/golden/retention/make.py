@@ -6,8 +6,9 @@
 Sets of empty snapshots with invented times are made (`snapshot create --start-time --end-time --pin`, incomplete ones by
 `--upload-limit-mb`), each set is copied once for every policy (`snapshot copy-history`), the policies are imported, and
 `snapshot list --all --incomplete --json` gives the reasons, in several time zones. Then `snapshot expire --all --delete`
-does what it would do, and what is left is listed again. Times of the set `now` depend on the clock; the moment of the
-question is written down with the answer. `d` (the number of a snapshot in its set) is stored as its description.
+does what it would do, and what is left is listed again. Times of the sets `now` depend on the clock; the moment of the
+question is written down with the answer, though it turned out not to matter. A complete and an incomplete snapshot of the
+same times are not asked about: `list` and `expire` give different answers then. `d` (the number of a snapshot in its set) is stored as its description.
 """
 
 import json, os, subprocess, tempfile
@@ -73,7 +74,6 @@ def sets(now):
     yield "now: only old incomplete", [ago(h) for h in (50, 51, 52, 53, 54)]
     yield "now: pinned incomplete", [ago(0.5, False), ago(1), ago(2, pins=["keep"]), ago(6, False)]
     yield "now: incomplete, then young", [ago(h) for h in (5, 6)] + [ago(7, False)] + [ago(h) for h in (1, 2, 3)]
-    yield "now: tie of complete and incomplete", [ago(1, False), ago(1), ago(1, minutes=-1), ago(2)]
     yield "now: ended later", [ago(1, end=now - timedelta(hours=0.1)), ago(6, end=now - timedelta(hours=0.1)), ago(7, end=now), ago(8, end=now), ago(9, False)]
     yield "now: incomplete in the future", [ago(-2), ago(-1), ago(1), ago(5), ago(6, False)]
 

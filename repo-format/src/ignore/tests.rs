@@ -246,3 +246,29 @@ fn kopia_keeps_the_same_files() {
     }
     assert_eq!(wrong, 0, "of {} cases", golden.cases.len());
 }
+
+#[test]
+fn a_rule_of_many_stars_takes_no_time_to_speak_of() {
+    let mut rules = IgnoreRules::default();
+    rules.add_dot_file("*a".repeat(2_000).as_bytes()).unwrap();
+    rules.add_dot_file(("**/".repeat(1_000) + "x").as_bytes()).unwrap();
+    assert!(!rules.is_ignored("a/".repeat(1_000).as_bytes(), true));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_can_be_rules_and_paths(file in proptest::collection::vec(any::<u8>(), 0..60), path in proptest::collection::vec(any::<u8>(), 0..20)) {
+        let mut rules = IgnoreRules::default();
+        let _ = rules.add_dot_file(&file);
+        rules.is_ignored(&path, true);
+    }
+
+    #[test]
+    fn a_name_without_wildcards_matches_itself_only(name in "[a-z]{1,5}", other in "[a-z]{1,5}") {
+        let mut rules = IgnoreRules::default();
+        rules.add_dot_file(name.as_bytes()).unwrap();
+        let below = format!("d0/{name}");
+        prop_assert!(rules.is_ignored(name.as_bytes(), false) && rules.is_ignored(below.as_bytes(), false));
+        prop_assert_eq!(rules.is_ignored(other.as_bytes(), false), name == other);
+    }
+}
