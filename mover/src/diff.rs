@@ -146,9 +146,9 @@ pub enum Change {
         /// The path, from the top.
         path: Vec<u8>,
         /// As it was.
-        before: DirEntry,
+        before: Box<DirEntry>,
         /// As it is.
-        after: DirEntry,
+        after: Box<DirEntry>,
         /// What is not the same.
         what: Differences,
     },
@@ -251,8 +251,8 @@ impl Diff {
         }
         Ok(what.any().then_some(Change::Modified {
             path,
-            before,
-            after,
+            before: Box::new(before),
+            after: Box::new(after),
             what,
         }))
     }
@@ -314,7 +314,7 @@ struct Side {
 
 #[derive(Debug)]
 enum Rest {
-    Stream(DirectoryCursor),
+    Stream(Box<DirectoryCursor>),
     Held(VecDeque<DirEntry>),
 }
 
@@ -327,7 +327,7 @@ impl Default for Rest {
 impl Side {
     /// A directory in whatever order it is stored.
     fn stream(id: ObjectId) -> Self {
-        let rest = Rest::Stream(DirectoryCursor::new(id));
+        let rest = Rest::Stream(Box::new(DirectoryCursor::new(id)));
         Self { rest, next: None }
     }
 
@@ -338,7 +338,10 @@ impl Side {
         let mut entries = repository.directory_entries(id);
         while let Some(entry) = entries.next(repository).await? {
             let this = place(&entry);
-            if last.as_ref().is_some_and(|(group, name)| (*group, name.as_slice()) >= this) {
+            if last
+                .as_ref()
+                .is_some_and(|(group, name)| (*group, name.as_slice()) >= this)
+            {
                 return Self::held(repository, id).await;
             }
             last = Some((this.0, entry.name));

@@ -162,6 +162,16 @@ pub enum MoverError {
     /// No engine for bulk I/O can be had as it was asked for.
     #[error("cannot read files in bulk")]
     Engine(#[from] crate::io::EngineError),
+    /// The storage took a blob and says that it has another length.
+    #[error("blob {blob} has {found} bytes in storage where {wanted} were written")]
+    StoredLength {
+        /// The blob.
+        blob: BlobId,
+        /// How many bytes were written.
+        wanted: u64,
+        /// How many the storage says it has.
+        found: u64,
+    },
     /// The work was stopped by its owner.
     #[error("stopped before the end")]
     Cancelled,
@@ -196,12 +206,12 @@ pub enum MoverError {
         /// Why not.
         reason: &'static str,
     },
-    /// A file was restored whole, and is not as long as its entry says.
-    #[error("the snapshot says {promised} bytes and holds {found}; all that it holds were written")]
+    /// A file is complete, and not as long as its entry says. A restore keeps it.
+    #[error("the snapshot promises {promised} bytes of this file and holds {found}")]
     FileLength {
         /// What the entry says.
         promised: u64,
-        /// What was stored and written.
+        /// What is stored.
         found: u64,
     },
     /// Something in the target cannot make way for what is to be restored.
@@ -231,6 +241,12 @@ pub enum MoverError {
         needed: u64,
         /// How long it is.
         found: u64,
+    },
+    /// A pack says that its own index lies where the pack has already ended.
+    #[error("pack {pack} does not hold the index that it points at")]
+    NoLocalIndex {
+        /// The pack.
+        pack: BlobId,
     },
     /// A content that is wanted in several places cannot be read.
     #[error("content {id} of pack {pack} cannot be read; why is told where it was wanted first")]

@@ -281,9 +281,8 @@ impl<T: Taker> Batch<T> {
 
     /// What serving this holds in memory: the bytes read, and the largest content opened and inflated.
     fn cost(&self) -> u64 {
-        let content = |piece: &Piece<T>| {
-            u64::from(piece.entry.packed_len.bytes()) + u64::from(piece.entry.original_len.bytes())
-        };
+        let content =
+            |piece: &Piece<T>| u64::from(piece.entry.packed_len.bytes()) + u64::from(piece.entry.original_len.bytes());
         self.len + self.pieces.iter().map(content).max().unwrap_or(0)
     }
 }
@@ -435,4 +434,14 @@ fn lose<T: Taker>(same: &[Piece<T>], error: MoverError) {
         piece.to.lose(&piece.part, MoverError::SameContent { id, pack });
     }
     first.to.lose(&first.part, error);
+}
+
+/// How many threads read where so many were asked for; 0 stands for what fits the machine.
+pub(crate) fn readers(wanted: usize) -> usize {
+    const READERS_MAX: usize = 256;
+    let fitting = || std::thread::available_parallelism().map_or(8, |cores| (2 * cores.get()).clamp(8, 32));
+    match wanted {
+        0 => fitting(),
+        wanted => wanted.min(READERS_MAX),
+    }
 }

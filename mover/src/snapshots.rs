@@ -77,7 +77,9 @@ pub async fn list_all(repository: &Repository, source: Option<&SourceInfo>) -> R
             }
         }
     }
-    listed.snapshots.sort_by_key(|snapshot| (snapshot.manifest.start_time, snapshot.id));
+    listed
+        .snapshots
+        .sort_by_key(|snapshot| (snapshot.manifest.start_time, snapshot.id));
     Ok(listed)
 }
 
@@ -107,7 +109,9 @@ pub async fn find(repository: &Repository, wanted: &str) -> Result<Snapshot> {
         (None, _) => {}
     }
     let object: ObjectId = wanted.parse().map_err(|_| no_such())?;
-    let latest = snapshots.into_iter().rfind(|snapshot| snapshot.root_object() == Some(object));
+    let latest = snapshots
+        .into_iter()
+        .rfind(|snapshot| snapshot.root_object() == Some(object));
     latest.ok_or_else(no_such)
 }
 

@@ -393,6 +393,14 @@ pub enum FormatError {
         /// How many shards the block may lose.
         parity: usize,
     },
+    /// A line of a dot file or a rule of a policy that is no ignore rule.
+    #[error("{rule:?} is not an ignore rule: {reason}")]
+    BadIgnoreRule {
+        /// The rule, at most 80 characters of it.
+        rule: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl FormatError {

@@ -63,7 +63,10 @@ pub fn clean_path(working_directory: &str, path: &str) -> String {
     format!("/{}", names.join("/"))
 }
 
-/// Reads a source as a user types it; `None` when it cannot be one.
+/// Reads a source as a user types it; `None` for an empty text and for a user without a host.
+///
+/// What stands before the first `@`, between it and the first `:`, and behind that, is taken as it is: the path of
+/// `user@host:path` is neither made absolute nor cleaned. A text that begins with `@` and has a `:` is a path.
 pub fn parse_source(
     text: &str,
     default_user: &str,
@@ -73,27 +76,111 @@ pub fn parse_source(
     if text == "(global)" {
         return Some(SourceArgument::Global);
     }
-    let at = text.find('@');
-    let colon = text.find(':');
-    match (at, colon) {
-        (Some(at), Some(colon)) if at < colon && colon + 1 < text.len() => Some(SourceArgument::Path(Source {
-            user_name: text[..at].to_owned(),
-            host: text[at + 1..colon].to_owned(),
-            path: text[colon + 1..].to_owned(),
-        })),
-        (Some(at), None) => {
-            let (user, host) = (text[..at].to_owned(), text[at + 1..].to_owned());
-            Some(if user.is_empty() {
-                SourceArgument::Host(host)
+    if text.is_empty() {
+        return None;
+    }
+    match (text.find('@'), text.find(':')) {
+        (Some(at @ 1..), Some(colon)) if at < colon => {
+            let (user_name, host) = (text[..at].to_owned(), text[at + 1..colon].to_owned());
+            let path = text[colon + 1..].to_owned();
+            Some(if path.is_empty() {
+                SourceArgument::User(user_name, host)
             } else {
-                SourceArgument::User(user, host)
+                SourceArgument::Path(Source { host, user_name, path })
             })
         }
-        _ if text.is_empty() => None,
+        (Some(at), None) => {
+            let (user, host) = (text[..at].to_owned(), text[at + 1..].to_owned());
+            match (user.is_empty(), host.is_empty()) {
+                (_, true) => None,
+                (true, false) => Some(SourceArgument::Host(host)),
+                (false, false) => Some(SourceArgument::User(user, host)),
+            }
+        }
         _ => Some(SourceArgument::Path(Source {
-            user_name: default_user.to_owned(),
             host: default_host.to_owned(),
+            user_name: default_user.to_owned(),
             path: clean_path(working_directory, text),
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        arguments: Vec<(String, Option<String>)>,
+        hosts: Vec<(String, Client)>,
+        users: Vec<(Account, Client)>,
+    }
+
+    #[derive(Deserialize)]
+    struct Client {
+        hostname: String,
+        username: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Account {
+        uid: u32,
+    }
+
+    fn golden() -> Golden {
+        serde_json::from_slice(include_bytes!("../golden/identity/cases.json")).unwrap()
+    }
+
+    #[test]
+    fn kopia_takes_an_argument_for_the_same_source() {
+        for (argument, expected) in golden().arguments {
+            let found = parse_source(&argument, "u", "h", "/tmp/work").map(|source| match source {
+                SourceArgument::Global => "(global)".to_owned(),
+                SourceArgument::Host(host) => format!("@{host}"),
+                SourceArgument::User(user, host) => format!("{user}@{host}"),
+                SourceArgument::Path(source) => source.to_string(),
+            });
+            assert_eq!(found, expected, "{argument:?}");
+        }
+        assert_eq!(parse_source("", "u", "h", "/tmp/work"), None);
+    }
+
+    #[test]
+    fn kopia_has_the_same_name_for_a_machine() {
+        for (raw, client) in golden().hosts {
+            assert_eq!(host_name(Some(&raw)), client.hostname);
+        }
+        assert_eq!(host_name(None), "nohost");
+        assert_eq!(host_name(Some("")), "nohost");
+    }
+
+    #[test]
+    fn kopia_has_the_same_name_for_a_user() {
+        for (account, client) in golden().users {
+            // What the user database of the machine that was asked says; 12345 is not in it.
+            let known = match account.uid {
+                0 => Some("root"),
+                65534 => Some("nobody"),
+                _ => None,
+            };
+            assert_eq!(user_name(known), client.username, "{}", account.uid);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_clean_path_stays_as_it_is(path in "[a./~ ]{0,30}", from in "/[ab/]{0,10}") {
+            let clean = clean_path(&from, &path);
+            prop_assert!(clean.starts_with('/') && (clean == "/" || !clean.ends_with('/')));
+            prop_assert_eq!(clean_path("/elsewhere", &clean), clean);
+        }
+
+        #[test]
+        fn any_argument_can_be_read(text in any::<String>()) {
+            parse_source(&text, "u", "h", "/");
+        }
     }
 }

@@ -5,5 +5,6 @@ mod golden;
 mod interleaved;
 mod matrix;
 mod real_trees;
+mod refusals;
 mod rules;
 mod shapes_of_files;

@@ -85,9 +85,12 @@ impl Slack {
     }
 }
 
-/// Everything below a path, by relative path; the top is the empty path.
+/// Everything below a path, by relative path; the top is the empty path. Beside it, how many files have names that are stored as others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing(BTreeMap<Vec<u8>, Entry>);
+pub struct Listing {
+    entries: BTreeMap<Vec<u8>, Entry>,
+    renamed: u64,
+}
 
 impl Listing {
     /// Reads a tree, or a single file, all bytes included.
@@ -118,7 +121,13 @@ impl Listing {
             }
             entries.insert(relative, entry);
         }
-        Self(entries)
+        Self::from_entries(entries)
+    }
+
+    fn from_entries(entries: BTreeMap<Vec<u8>, Entry>) -> Self {
+        let is_renamed = |path: &[u8], entry: &Entry| entry.kind != Kind::Folder && str::from_utf8(path).is_err();
+        let renamed = entries.iter().filter(|(path, entry)| is_renamed(path, entry)).count() as u64;
+        Self { entries, renamed }
     }
 
     /// The listing in the `entries` of a golden repository's `expected.json`.
@@ -155,7 +164,7 @@ impl Listing {
             };
             (text("path").into_bytes(), kept)
         });
-        Self(entries.collect())
+        Self::from_entries(entries.collect())
     }
 
     /// The same tree as Kopia's format keeps it: without special files, and each byte of a name that begins no valid UTF-8
@@ -166,37 +175,45 @@ impl Listing {
     #[track_caller]
     pub fn as_stored(&self) -> Self {
         let mut stored = BTreeMap::new();
-        for (path, entry) in self.0.iter().filter(|(_, entry)| entry.kind != Kind::Special) {
+        for (path, entry) in self.entries.iter().filter(|(_, entry)| entry.kind != Kind::Special) {
             let taken = stored.insert(stored_name(path).into_bytes(), entry.clone());
             assert!(taken.is_none(), "two names become {}", stored_name(path));
         }
-        Self(stored)
+        Self {
+            entries: stored,
+            renamed: self.renamed,
+        }
     }
 
     /// How many entries are of a kind.
     pub fn count(&self, wanted: impl Fn(&Kind) -> bool) -> u64 {
-        self.0.values().filter(|entry| wanted(&entry.kind)).count() as u64
+        self.entries.values().filter(|entry| wanted(&entry.kind)).count() as u64
+    }
+
+    /// How many files have a name that is not UTF-8 and is stored as another, or was until [`Listing::as_stored`].
+    pub fn renamed(&self) -> u64 {
+        self.renamed
     }
 
     /// The entries by path.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
-        self.0.iter().map(|(path, entry)| (path.as_slice(), entry))
+        self.entries.iter().map(|(path, entry)| (path.as_slice(), entry))
     }
 
     /// Takes an entry and all below it out.
     pub fn remove(&mut self, path: &str) {
         let below = [path.as_bytes(), b"/"].concat();
-        self.0
+        self.entries
             .retain(|name, _| name != path.as_bytes() && !name.starts_with(&below));
     }
 
     /// What differs, in words.
     pub fn differences(&self, other: &Self, slack: Slack) -> Vec<String> {
         let mut differences = Vec::new();
-        let paths: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let paths: std::collections::BTreeSet<_> = self.entries.keys().chain(other.entries.keys()).collect();
         for path in paths {
             let name = path.escape_ascii();
-            match (self.0.get(path), other.0.get(path)) {
+            match (self.entries.get(path), other.entries.get(path)) {
                 (Some(left), Some(right)) => {
                     if left.kind != right.kind {
                         differences.push(format!("{name}: {:?} became {:?}", left.kind, right.kind));

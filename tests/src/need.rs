@@ -1,5 +1,7 @@
 //! The need room: what a story cannot be told without, and what happens where it is missing.
 
+use std::process::Command;
+
 use crate::peers;
 
 /// Set by `tests/run` to `run` or `full`: a story that would be skipped fails, and stories with large data are told.
@@ -10,6 +12,8 @@ pub const FRONT_DOOR: &str = "WINDLASS_TESTS";
 pub enum Need {
     /// Device nodes, foreign owners, any mode.
     Root,
+    /// The right to mount a file system in memory.
+    Mounts,
     /// The real Kopia, built by `tests/run` or by hand.
     Kopia,
     /// The time and the room for gigabytes: only `tests/run` asks for such stories.
@@ -23,6 +27,7 @@ impl Need {
     fn missing(self) -> Option<&'static str> {
         let (there, why) = match self {
             Self::Root => (rustix::process::geteuid().is_root(), "needs root"),
+            Self::Mounts => (can_mount(), "needs the right to mount"),
             Self::Kopia => (
                 peers::program("kopia").is_file(),
                 "needs the real Kopia: tests/run builds it",
@@ -58,4 +63,12 @@ pub fn scale(everyday: u64, full: u64) -> u64 {
     } else {
         everyday
     }
+}
+
+/// Whether a file system can be mounted: tried once, in a namespace of its own that leaves nothing behind.
+fn can_mount() -> bool {
+    let tried = Command::new("unshare")
+        .args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+        .output();
+    tried.is_ok_and(|tried| tried.status.success())
 }

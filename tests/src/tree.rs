@@ -132,9 +132,15 @@ impl Tree {
 
     /// Some files of these lengths, of bytes that no compressor shrinks, in two folders.
     pub fn sized(root: &Path, seed: u64, lengths: &[usize]) -> Self {
+        // Another seed, another time: equal times and lengths would be taken as unchanged.
+        let attributes = Attributes {
+            mtime_ns: ODD + i128::from(seed),
+            ..Attributes::default()
+        };
         let (tree, mut seed) = (Self::grow(root), Seed::new(seed));
         for (number, &length) in lengths.iter().enumerate() {
-            tree.file(format!("{}/random-{number}-{length}", number % 2), &seed.bytes(length));
+            let name = format!("{}/random-{number}-{length}", number % 2);
+            tree.file_with(name, &seed.bytes(length), attributes);
         }
         tree.settle();
         tree

@@ -14,7 +14,10 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     pub(crate) fn new(kept_max: usize) -> Self {
-        Self { free: Mutex::new(Vec::with_capacity(kept_max)), kept_max }
+        Self {
+            free: Mutex::new(Vec::with_capacity(kept_max)),
+            kept_max,
+        }
     }
 
     /// An empty buffer; a used one where the new one would be large.

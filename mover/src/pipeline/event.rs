@@ -89,6 +89,8 @@ pub(crate) struct Item {
     pub name: Vec<u8>,
     /// The entries of this name in earlier snapshots, the best one first.
     pub previous: Vec<DirEntry>,
+    /// Larger entries are left out.
+    pub max_file_size: Option<u64>,
 }
 
 /// A large file that is to be read by the engine.
@@ -134,7 +136,11 @@ pub(crate) struct Control {
 impl Control {
     /// `stop` is set by the owner of the run, or here after an error.
     pub(crate) fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { stop, failed: AtomicBool::new(false), error: Mutex::new(None) }
+        Self {
+            stop,
+            failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+        }
     }
 
     /// Whether nothing new should be begun.

@@ -27,18 +27,29 @@ pub(crate) fn run(source: Source, run: Run<'_>) -> Result<Tree> {
 }
 
 fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
-    let Run { session, visit, control, progress, checkpoint } = run;
+    let Run {
+        session,
+        visit,
+        control,
+        progress,
+        checkpoint,
+    } = run;
     let buffers = Arc::new(Buffers::new(2));
     let mut tree = Tree::new(visit.splitter, progress.clone());
     let mut sealing = Sealing::new(session, buffers.clone());
     let mut deliver = |packable| store(session, packable);
-    let reader = ReadLarge { fetch: Fetch::Plain, buffers: buffers.clone() };
+    let reader = ReadLarge {
+        fetch: Fetch::Plain,
+        buffers: buffers.clone(),
+    };
     let mut walk = match source {
         Source::Tree(walk) => walk,
         Source::File(file) => {
             let (large, splitter) = *file;
             let mut each = |chunk: Chunk| {
-                progress.bytes_read.fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
+                progress
+                    .bytes_read
+                    .fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
                 sealing.seal(vec![chunk], &mut deliver, &mut |_| {})
             };
             let object = large.object.clone();
@@ -57,25 +68,42 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
         }
         let step = match walked {
             Walked::Step(step) => step,
-            Walked::Item(item) if control.is_stopped() => Step { sequence: item.sequence, event: Event::Absent },
+            Walked::Item(item) if control.is_stopped() => Step {
+                sequence: item.sequence,
+                event: Event::Absent,
+            },
             Walked::Item(item) => match visit.visit(item) {
                 Visited::Step(step) => step,
                 Visited::Large(large, splitter) => {
                     let object = large.object.clone();
                     let mut each = |chunk: Chunk| {
-                        progress.bytes_read.fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
+                        progress
+                            .bytes_read
+                            .fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
                         sealing.seal(vec![chunk], &mut deliver, &mut |_| {})
                     };
                     let ending = reader.read(large, splitter, &control, &mut each)?;
                     complete(sealing.end(&object, ending, &mut deliver)?)?
                 }
-                Visited::Small { object, bytes, splitter, changed_while_read } => {
+                Visited::Small {
+                    object,
+                    bytes,
+                    splitter,
+                    changed_while_read,
+                } => {
                     progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     let mut split = Split::new(splitter, object.clone(), bytes.len() as u64, None, buffers.clone());
                     let mut each = |chunk: Chunk| sealing.seal(vec![chunk], &mut deliver, &mut |_| {});
                     split.push(&bytes, &mut each)?;
                     let contents = split.finish(&mut each)?;
-                    complete(sealing.end(&object, Ending::Read { contents, changed_while_read }, &mut deliver)?)?
+                    complete(sealing.end(
+                        &object,
+                        Ending::Read {
+                            contents,
+                            changed_while_read,
+                        },
+                        &mut deliver,
+                    )?)?
                 }
             },
         };

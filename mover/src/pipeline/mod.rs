@@ -89,7 +89,11 @@ impl Limits {
         let content = content_max as u64;
         let pack = pack_len + content;
         // One data and one metadata pack are open, and each writer holds one more.
-        let writers = if memory >= Self::BASE_BYTES + 4 * pack + 12 * content { 2 } else { 1 };
+        let writers = if memory >= Self::BASE_BYTES + 4 * pack + 12 * content {
+            2
+        } else {
+            1
+        };
         let packs = (1 + writers as u64) * pack + pack / 2;
         let left = memory.saturating_sub(Self::BASE_BYTES + packs);
         // A sealer holds a batch it hashes and a content it seals; one more of each may wait.
@@ -149,7 +153,11 @@ pub(crate) enum Source {
 /// Which driver moves the stages.
 pub(crate) enum Driver {
     /// Each stage on threads of its own.
-    Threads { limits: Limits, engine: Arc<dyn Engine>, pool: BufferPool },
+    Threads {
+        limits: Limits,
+        engine: Arc<dyn Engine>,
+        pool: BufferPool,
+    },
     /// All stages in turn on the calling thread; the same run always does the same.
     SingleThread,
 }
@@ -163,4 +171,3 @@ impl Driver {
         }
     }
 }
-

@@ -22,7 +22,11 @@ const PLAIN_READ_LEN: usize = 1 << 20;
 /// How the bytes of a file are fetched.
 pub(crate) enum Fetch {
     /// By the engine, so many reads ahead.
-    Engine { engine: Arc<dyn Engine>, pool: BufferPool, depth: usize },
+    Engine {
+        engine: Arc<dyn Engine>,
+        pool: BufferPool,
+        depth: usize,
+    },
     /// One read after the other on the calling thread, for simulations.
     Plain,
 }
@@ -45,9 +49,22 @@ impl ReadLarge {
         control: &Control,
         mut each: impl FnMut(Chunk) -> Result<()>,
     ) -> Result<Ending> {
-        let LargeFile { file, attributes, object, part_len, ignore_errors, is_device } = large;
+        let LargeFile {
+            file,
+            attributes,
+            object,
+            part_len,
+            ignore_errors,
+            is_device,
+        } = large;
         let size = attributes.size;
-        let mut split = Split::new(splitter, object, size, part_len.filter(|_| !is_device), self.buffers.clone());
+        let mut split = Split::new(
+            splitter,
+            object,
+            size,
+            part_len.filter(|_| !is_device),
+            self.buffers.clone(),
+        );
         let watch = match file.try_clone() {
             Ok(watch) => watch,
             Err(error) => return Ok(failed(&error, ignore_errors)),
@@ -62,7 +79,10 @@ impl ReadLarge {
             Ok(()) => {
                 let contents = split.finish(&mut each)?;
                 let changed_while_read = !is_device && has_changed(&watch, &attributes);
-                Ok(Ending::Read { contents, changed_while_read })
+                Ok(Ending::Read {
+                    contents,
+                    changed_while_read,
+                })
             }
             Err(Stop::Source(error)) => Ok(failed(&error, ignore_errors)),
             Err(Stop::Run(MoverError::Cancelled)) => Ok(Ending::Stopped),
@@ -70,11 +90,7 @@ impl ReadLarge {
         }
     }
 
-    fn each_extent(
-        &self,
-        file: File,
-        mut each: impl FnMut(&[u8]) -> Result<()>,
-    ) -> std::result::Result<(), Stop> {
+    fn each_extent(&self, file: File, mut each: impl FnMut(&[u8]) -> Result<()>) -> std::result::Result<(), Stop> {
         match &self.fetch {
             Fetch::Engine { engine, pool, depth } => {
                 let extents = ReadAhead::new(engine.clone(), pool.clone(), file, *depth).map_err(Stop::Source)?;
@@ -105,5 +121,8 @@ enum Stop {
 }
 
 fn failed(error: &io::Error, ignored: bool) -> Ending {
-    Ending::Failed { error: error.to_string(), ignored }
+    Ending::Failed {
+        error: error.to_string(),
+        ignored,
+    }
 }

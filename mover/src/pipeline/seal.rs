@@ -33,7 +33,11 @@ struct Sink<'a, 'b> {
 
 impl<'a> Sealing<'a> {
     pub(crate) fn new(session: &'a WriteSession, buffers: Arc<Buffers>) -> Self {
-        Self { session, tools: SealingTools::default(), buffers }
+        Self {
+            session,
+            tools: SealingTools::default(),
+            buffers,
+        }
     }
 
     /// Seals a batch; new contents are given to `deliver`, files that are complete to `step`.
@@ -48,7 +52,9 @@ impl<'a> Sealing<'a> {
         for (chunk, hash) in batch.into_iter().zip(hashes) {
             let compression = chunk.object.compression;
             let buffer = |len| self.buffers.take(len);
-            let (id, sealed) = self.session.seal(&mut self.tools, None, &hash, &chunk.plain, compression, buffer)?;
+            let (id, sealed) = self
+                .session
+                .seal(&mut self.tools, None, &hash, &chunk.plain, compression, buffer)?;
             self.pack(sealed, deliver)?;
             let len = chunk.plain.len() as u64;
             self.buffers.give(chunk.plain);
@@ -91,7 +97,9 @@ impl ContentSink for Sink<'_, '_> {
         let sealing = &mut *self.sealing;
         let hash = sealing.session.repository().sealer().hash(plain);
         let buffer = |len| sealing.buffers.take(len);
-        let (id, sealed) = sealing.session.seal(&mut sealing.tools, prefix, &hash, plain, compression, buffer)?;
+        let (id, sealed) = sealing
+            .session
+            .seal(&mut sealing.tools, prefix, &hash, plain, compression, buffer)?;
         sealing.pack(sealed, self.deliver)?;
         Ok(id)
     }

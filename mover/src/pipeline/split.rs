@@ -20,6 +20,8 @@ pub(crate) struct Split {
     object: Arc<FileObject>,
     buffers: Arc<Buffers>,
     unfinished: Vec<u8>,
+    /// Bytes that are believed to be still to come.
+    size_left: u64,
     /// Chunks given so far.
     chunks: u32,
     /// Chunks given of the current part.
@@ -48,6 +50,7 @@ impl Split {
             object,
             buffers,
             unfinished: Vec::new(),
+            size_left: size,
             chunks: 0,
             chunks_of_part: 0,
             full_parts,
@@ -57,13 +60,13 @@ impl Split {
     }
 
     /// Takes the next bytes; chunks that they complete are given to `each`.
-    pub(crate) fn push<E>(
-        &mut self,
-        mut bytes: &[u8],
-        each: &mut impl FnMut(Chunk) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(crate) fn push<E>(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
         while !bytes.is_empty() {
-            let of_this_part = if self.full_parts > 0 { self.lacking.min(bytes.len() as u64) as usize } else { bytes.len() };
+            let of_this_part = if self.full_parts > 0 {
+                self.lacking.min(bytes.len() as u64) as usize
+            } else {
+                bytes.len()
+            };
             let (head, tail) = bytes.split_at(of_this_part);
             self.cut(head, each)?;
             bytes = tail;
@@ -92,14 +95,23 @@ impl Split {
 
     fn keep(&mut self, bytes: &[u8]) {
         if self.unfinished.capacity() == 0 && !bytes.is_empty() {
-            self.unfinished = self.buffers.take(bytes.len());
+            // Room for a whole chunk at once: growing step by step would copy it several times.
+            let expected = usize::try_from(self.size_left).unwrap_or(usize::MAX);
+            self.unfinished = self
+                .buffers
+                .take(expected.min(self.algorithm.max_chunk_len()).max(bytes.len()));
         }
         self.unfinished.extend_from_slice(bytes);
+        self.size_left = self.size_left.saturating_sub(bytes.len() as u64);
     }
 
     fn give<E>(&mut self, each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
         let plain = std::mem::take(&mut self.unfinished);
-        let chunk = Chunk { plain, object: self.object.clone(), index: self.chunks };
+        let chunk = Chunk {
+            plain,
+            object: self.object.clone(),
+            index: self.chunks,
+        };
         self.chunks += 1;
         self.chunks_of_part += 1;
         each(chunk)

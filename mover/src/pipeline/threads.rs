@@ -52,7 +52,13 @@ pub(crate) fn run(
     engine: Arc<dyn Engine>,
     pool: BufferPool,
 ) -> Result<Tree> {
-    let Run { session, visit, control, progress, checkpoint } = run;
+    let Run {
+        session,
+        visit,
+        control,
+        progress,
+        checkpoint,
+    } = run;
     let stages = Stages {
         session,
         control: &control,
@@ -68,7 +74,11 @@ pub(crate) fn run(
     let (step_in, steps) = unbounded::<Step>();
     let (place_in, places) = bounded::<()>(limits.window);
     let reader = ReadLarge {
-        fetch: Fetch::Engine { engine, pool, depth: limits.reads_ahead },
+        fetch: Fetch::Engine {
+            engine,
+            pool,
+            depth: limits.reads_ahead,
+        },
         buffers: stages.buffers.clone(),
     };
 
@@ -91,7 +101,9 @@ pub(crate) fn run(
         drop(batches);
         {
             let (batch_in, content_in, step_in) = (batch_in.clone(), content_in.clone(), step_in.clone());
-            spawn.thread("read", move || stages.read(&reader, &large, &batch_in, &content_in, &step_in));
+            spawn.thread("read", move || {
+                stages.read(&reader, &large, &batch_in, &content_in, &step_in)
+            });
         }
         match source {
             Source::Tree(walk) => {
@@ -140,7 +152,11 @@ impl<'scope> Spawn<'scope, '_> {
             work();
         });
         if let Err(source) = spawned {
-            stages.control.fail(MoverError::File { doing: "start a thread for", path: name.into(), source });
+            stages.control.fail(MoverError::File {
+                doing: "start a thread for",
+                path: name.into(),
+                source,
+            });
         }
     }
 }
@@ -196,7 +212,10 @@ impl Stages<'_> {
                 continue;
             }
             if self.control.is_stopped() {
-                drop(steps.send(Step { sequence: item.sequence, event: Event::Absent }));
+                drop(steps.send(Step {
+                    sequence: item.sequence,
+                    event: Event::Absent,
+                }));
                 continue;
             }
             match visit.visit(item) {
@@ -205,14 +224,25 @@ impl Stages<'_> {
                     batch.send(batches);
                     drop(large.send((file, splitter)));
                 }
-                Visited::Small { object, bytes, splitter, changed_while_read } => {
-                    self.progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                Visited::Small {
+                    object,
+                    bytes,
+                    splitter,
+                    changed_while_read,
+                } => {
+                    self.progress
+                        .bytes_read
+                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     let mut push = |chunk: Chunk| {
                         batch.push(chunk, batches);
                         Ok::<(), std::convert::Infallible>(())
                     };
                     let contents = if bytes.len() < splitter.min_chunk_len() {
-                        let Ok(()) = push(Chunk { plain: bytes, object: object.clone(), index: 0 });
+                        let Ok(()) = push(Chunk {
+                            plain: bytes,
+                            object: object.clone(),
+                            index: 0,
+                        });
                         1
                     } else {
                         let size = bytes.len() as u64;
@@ -221,7 +251,10 @@ impl Stages<'_> {
                         let Ok(contents) = split.finish(&mut push);
                         contents
                     };
-                    let ending = Ending::Read { contents, changed_while_read };
+                    let ending = Ending::Read {
+                        contents,
+                        changed_while_read,
+                    };
                     self.tell(sealing.end(&object, ending, &mut deliver), steps);
                 }
             }
@@ -245,7 +278,9 @@ impl Stages<'_> {
             }
             let object = file.object.clone();
             let each = |chunk: Chunk| {
-                self.progress.bytes_read.fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
+                self.progress
+                    .bytes_read
+                    .fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
                 batches.send(vec![chunk]).map_err(|_| MoverError::SessionFailed)
             };
             let ended = reader

@@ -10,9 +10,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use windlass_repo_format::id::ContentPrefix;
 use windlass_repo_format::json::lossy_name;
-use windlass_repo_format::snapshot::{
-    DirEntry, DirectoryWriter, EntryKind, SnapshotStats, SummaryBuilder,
-};
+use windlass_repo_format::snapshot::{DirEntry, DirectoryWriter, EntryKind, SnapshotStats, SummaryBuilder};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::buffers::Buffers;
@@ -65,7 +63,12 @@ struct OpenDirectory {
 
 impl Tree {
     pub(crate) fn new(splitter: SplitterAlgorithm, progress: Arc<Progress>) -> Self {
-        Self { splitter, stack: Vec::new(), progress, gathered: Gathered::default() }
+        Self {
+            splitter,
+            stack: Vec::new(),
+            progress,
+            gathered: Gathered::default(),
+        }
     }
 
     /// From here on, directories that end are marked as not whole.
@@ -81,8 +84,16 @@ impl Tree {
     /// Takes in the next step of the walk.
     pub(crate) fn take(&mut self, event: Event, sink: &mut dyn ContentSink) -> Result<()> {
         match event {
-            Event::Enter { name, relative, attributes, compression } => {
-                let format = MetadataFormat { splitter: self.splitter, compression };
+            Event::Enter {
+                name,
+                relative,
+                attributes,
+                compression,
+            } => {
+                let format = MetadataFormat {
+                    splitter: self.splitter,
+                    compression,
+                };
                 self.gathered.stats.dir_count += 1;
                 self.progress.directories.fetch_add(1, Ordering::Relaxed);
                 self.stack.push(OpenDirectory::new(name, relative, attributes, format));
@@ -90,7 +101,10 @@ impl Tree {
             }
             Event::Leave => self.leave(sink),
             Event::Stored { entry, origin, notes } => self.stored(entry, origin, notes, sink),
-            Event::Excluded { kind: FileKind::Directory, .. } => {
+            Event::Excluded {
+                kind: FileKind::Directory,
+                ..
+            } => {
                 self.gathered.stats.excluded_dir_count += 1;
                 Ok(())
             }
@@ -151,7 +165,14 @@ impl Tree {
             let seen = lossy_name(&entry.name);
             let collides = directory.lossy.contains(&seen);
             directory.lossy.push(seen);
-            self.note(if collides { LostKind::NameCollides } else { LostKind::NameNotUtf8 }, &relative);
+            self.note(
+                if collides {
+                    LostKind::NameCollides
+                } else {
+                    LostKind::NameNotUtf8
+                },
+                &relative,
+            );
         }
         for (happened, kind) in [
             (notes.more_links, LostKind::HardLink),
@@ -171,7 +192,9 @@ impl Tree {
 
     fn failed(&mut self, failure: Failure) {
         if let Some(directory) = self.stack.last_mut() {
-            directory.summary.add_failed(failure.relative.as_slice(), failure.error.as_bytes(), failure.ignored);
+            directory
+                .summary
+                .add_failed(failure.relative.as_slice(), failure.error.as_bytes(), failure.ignored);
         }
         // As Kopia counts them.
         if failure.is_directory {
@@ -205,7 +228,13 @@ impl Tree {
             Some(parent) => {
                 parent.push(&entry, sink)?;
                 if name_not_utf8 {
-                    self.notes(&entry, Notes { name_not_utf8, ..Notes::default() });
+                    self.notes(
+                        &entry,
+                        Notes {
+                            name_not_utf8,
+                            ..Notes::default()
+                        },
+                    );
                 }
             }
             None => self.gathered.root = Some(entry),
@@ -253,13 +282,24 @@ impl OpenDirectory {
     }
 
     fn close(self, incomplete: Option<&'static str>, sink: &mut dyn ContentSink) -> Result<DirEntry> {
-        let Self { name, attributes, writer, mut stream, summary, .. } = self;
+        let Self {
+            name,
+            attributes,
+            writer,
+            mut stream,
+            summary,
+            ..
+        } = self;
         let summary = summary.finish(attributes.mtime, incomplete.map(str::to_owned));
         let mut bytes = Vec::new();
         writer.finish(&summary, &mut bytes).map_err(MoverError::Settings)?;
         stream.push(&bytes, sink)?;
         let object = Some(stream.finish(sink)?);
-        Ok(DirEntry { object, summary: Some(summary), ..attributes.entry(&name, EntryKind::Directory) })
+        Ok(DirEntry {
+            object,
+            summary: Some(summary),
+            ..attributes.entry(&name, EntryKind::Directory)
+        })
     }
 }
 

@@ -63,6 +63,12 @@ impl Visit {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
             Err(error) => return Err(failed(&item, &error)),
         };
+        if item.max_file_size.is_some_and(|limit| attributes.size > limit) {
+            return Err(Event::Excluded {
+                kind: attributes.kind,
+                size: attributes.size,
+            });
+        }
         match attributes.kind {
             FileKind::File => self.file(item, attributes),
             FileKind::Symlink => self.symlink(item, attributes),
@@ -100,12 +106,6 @@ impl Visit {
 
     fn file(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
         let policy = item.directory.policy.effective().clone();
-        if policy.files.max_file_size.is_some_and(|limit| attributes.size > limit) {
-            return Err(Event::Excluded {
-                kind: FileKind::File,
-                size: attributes.size,
-            });
-        }
         if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::File) {
             return Err(event);
         }
@@ -143,11 +143,16 @@ impl Visit {
                 });
             }
         }
-        let part_len = u64::try_from(policy.upload.parallel_upload_above_size)
-            .ok()
-            .filter(|len| *len > 0);
+        let part_len = policy.upload.parallel_upload_above_size;
         let ignore_errors = policy.errors.ignore_file_errors;
-        let large = LargeFile { file, attributes, object, part_len, ignore_errors, is_device: false };
+        let large = LargeFile {
+            file,
+            attributes,
+            object,
+            part_len,
+            ignore_errors,
+            is_device: false,
+        };
         Ok(Visited::Large(large, splitter))
     }
 

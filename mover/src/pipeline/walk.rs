@@ -14,7 +14,7 @@ use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::ObjectId;
-use windlass_repo_format::ignore::{IgnoreRules, is_cache_dir_tag};
+use windlass_repo_format::ignore::{CACHE_DIR_TAG, IgnoreRules, is_cache_dir_tag};
 use windlass_repo_format::policy::{EffectivePolicy, PolicyPlace};
 use windlass_repo_format::snapshot::DirEntry;
 
@@ -30,7 +30,6 @@ const OPEN_ATTEMPTS: u32 = 400;
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
 /// Files of ignore rules larger than this are not read as such.
 const DOT_FILE_BYTES_MAX: u64 = 16 << 20;
-const CACHE_DIR_TAG: &[u8] = b"CACHEDIR.TAG";
 
 /// What the walk gives.
 #[derive(Debug)]
@@ -45,7 +44,6 @@ pub(crate) enum Walked {
 #[derive(Debug)]
 pub(crate) struct Walk {
     repository: Repository,
-    root_device: u64,
     levels: Vec<Level>,
     /// The root, before its first name is asked for.
     pending: Option<Box<(Event, Level)>>,
@@ -58,6 +56,8 @@ struct Level {
     names: SortedNames,
     previous: Previous,
     rules: Arc<IgnoreRules>,
+    /// The file system it is on.
+    device: u64,
 }
 
 impl Walk {
@@ -81,11 +81,10 @@ impl Walk {
             source,
         };
         let previous = Previous::open(&repository, previous);
-        let level = Level::open(directory, previous, None).map_err(failed)?;
+        let level = Level::open(directory, attributes.device, previous, None).map_err(failed)?;
         let event = level.enter_event(name, attributes);
         Ok(Self {
             repository,
-            root_device: attributes.device,
             levels: Vec::new(),
             pending: Some(Box::new((event, level))),
             next: 0,
@@ -158,11 +157,13 @@ impl Walk {
         }
         let previous: Vec<DirEntry> = level.previous.find(&self.repository, true, &name);
         let directory = level.directory.clone();
+        let max_file_size = level.rules.max_file_size();
         Some(Walked::Item(Item {
             sequence: self.number(),
             directory,
             name,
             previous,
+            max_file_size,
         }))
     }
 
@@ -177,10 +178,10 @@ impl Walk {
             });
         }
         let previous = level.previous.find(&self.repository, false, &name);
-        let rules = level.rules.clone();
+        let (rules, device) = (level.rules.clone(), level.device);
         match open_child(&parent, &name) {
             Ok((fd, attributes)) => {
-                if parent.policy.effective().files.one_file_system && attributes.device != self.root_device {
+                if rules.one_file_system() && attributes.device != device {
                     return self.step(Event::Excluded {
                         kind: FileKind::Directory,
                         size: 0,
@@ -190,7 +191,7 @@ impl Walk {
                 let directory = OpenDirectory::new(fd, parent.path_of(&name), relative.clone(), policy);
                 let objects = previous.iter().filter_map(|entry| entry.object).collect();
                 let previous = Previous::open(&self.repository, objects);
-                match Level::open(directory, previous, Some(&rules)) {
+                match Level::open(directory, attributes.device, previous, Some(&rules)) {
                     Ok(level) => {
                         let event = level.enter_event(name, attributes);
                         self.levels.push(level);
@@ -221,7 +222,10 @@ pub(crate) fn failure(directory: &OpenDirectory, relative: Vec<u8>, error: &io::
     };
     Event::Failed(Failure {
         relative,
-        error: error.to_string(), ignored, is_directory: failed == Failed::Directory })
+        error: error.to_string(),
+        ignored,
+        is_directory: failed == Failed::Directory,
+    })
 }
 
 /// Opens a child directory; waits for the files in flight when too many are open.
@@ -245,25 +249,25 @@ fn open_child(parent: &OpenDirectory, name: &[u8]) -> io::Result<(OwnedFd, Attri
 
 impl Level {
     /// Reads the names of a directory and the rules that hold in it.
-    fn open(directory: Arc<OpenDirectory>, previous: Previous, parent: Option<&Arc<IgnoreRules>>) -> io::Result<Self> {
-        let policy = directory.policy.effective().clone();
+    fn open(
+        directory: Arc<OpenDirectory>,
+        device: u64,
+        previous: Previous,
+        parent: Option<&Arc<IgnoreRules>>,
+    ) -> io::Result<Self> {
         let mut names = read_names(&directory)?;
-        let is_root = parent.is_none();
-        let mut rules = match parent {
-            None => IgnoreRules::root(),
-            Some(parent) => IgnoreRules::below(parent, &directory.relative),
+        let own = directory.policy.defined().map(|policy| &policy.files);
+        let rules = match parent {
+            None => IgnoreRules::root(&directory.policy.effective().files),
+            Some(parent) => IgnoreRules::below(parent, &directory.relative, own),
         };
-        if is_root || directory.policy.is_defined() {
-            for pattern in &policy.files.ignore {
-                rules.add_pattern(pattern.as_bytes()).map_err(io::Error::other)?;
-            }
-        }
-        for dot_file in &policy.files.dot_ignore_files {
+        let mut rules = rules.map_err(io::Error::other)?;
+        for dot_file in rules.dot_files().to_vec() {
             if let Some(bytes) = read_small(&directory, dot_file.as_bytes())? {
                 rules.add_dot_file(&bytes).map_err(io::Error::other)?;
             }
         }
-        if policy.files.ignore_cache_dirs && is_cache_dir(&directory) {
+        if rules.ignore_cache_dirs() && is_cache_dir(&directory) {
             names = SortedNames::default();
         }
         Ok(Self {
@@ -271,6 +275,7 @@ impl Level {
             names,
             previous,
             rules: Arc::new(rules),
+            device,
         })
     }
 
@@ -333,7 +338,7 @@ fn read_small(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u
 }
 
 fn is_cache_dir(directory: &OpenDirectory) -> bool {
-    read_small(directory, CACHE_DIR_TAG)
+    read_small(directory, CACHE_DIR_TAG.as_bytes())
         .ok()
         .flatten()
         .is_some_and(|bytes| is_cache_dir_tag(&bytes))

@@ -1,9 +1,9 @@
 //! The writing room: contents go in, packs and then indexes go out, in the only order that is safe.
 
-use std::collections::{BTreeMap, HashMap};
 use std::collections::btree_map;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -28,6 +28,9 @@ const UNINDEXED_MAX: usize = 200_000;
 const FLUSH_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 /// A session marker older than this is written anew: clean-up spares packs for 96 hours after it.
 const MARKER_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(12);
+/// Buffers of blobs at least so large are used again, so many of them at most.
+const RECYCLED_BYTES_MIN: usize = 4 << 20;
+const SPARE_PACKS_MAX: usize = 2;
 /// How long to wait for packs under way before looking again.
 const SETTLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 /// The random bytes that a pack begins with and is padded with.
@@ -46,6 +49,35 @@ pub struct WriteSession {
     marker: tokio::sync::Mutex<Option<Marker>>,
     id: SessionId,
     last_flush: Mutex<Timestamp>,
+    /// Buffers of packs that were stored.
+    spare_packs: SparePacks,
+}
+
+type SparePacks = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// The bytes of a blob on its way into storage; a large buffer is kept for the next pack.
+struct Recycled {
+    bytes: Vec<u8>,
+    spare: SparePacks,
+}
+
+impl AsRef<[u8]> for Recycled {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Recycled {
+    fn drop(&mut self) {
+        if self.bytes.capacity() >= RECYCLED_BYTES_MIN {
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.clear();
+            let mut spare = lock(&self.spare);
+            if spare.len() < SPARE_PACKS_MAX {
+                spare.push(bytes);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -143,6 +175,7 @@ impl Repository {
             packs: Mutex::default(),
             marker: tokio::sync::Mutex::default(),
             last_flush: Mutex::new(self.now()),
+            spare_packs: SparePacks::default(),
             repository: self.clone(),
         })
     }
@@ -261,7 +294,8 @@ impl WriteSession {
     fn open_pack(&self, class: PackClass) -> OpenPack {
         let id = pack_blob_id(class, self.repository.random_bytes(), &self.id.to_string());
         let preamble: [u8; PREAMBLE_LEN] = self.repository.random_bytes();
-        OpenPack::new(id, Vec::new(), preamble)
+        let spare = lock(&self.spare_packs).pop();
+        OpenPack::new(id, spare.unwrap_or_default(), preamble)
     }
 
     fn close_pack(&self, pack: OpenPack, markers: &[IndexEntry]) -> Result<ClosedPack> {
@@ -312,12 +346,19 @@ impl WriteSession {
     async fn put(&self, id: &BlobId, bytes: Vec<u8>) -> Result<u64> {
         let len = bytes.len() as u64;
         let options = put_options(id, self.repository.blob_config(), self.repository.now());
-        let put = self.repository.storage().put(id, Bytes::from(bytes), &options).await;
+        let body = Bytes::from_owner(Recycled {
+            bytes,
+            spare: self.spare_packs.clone(),
+        });
+        let put = self.repository.storage().put(id, body, &options).await;
         let stored = put.map_err(|source| self.repository.storage_error("write", id, source))?;
-        assert_eq!(
-            stored.len, len,
-            "the storage reports another length for blob {id} than was written"
-        );
+        if stored.len != len {
+            return Err(MoverError::StoredLength {
+                blob: id.clone(),
+                wanted: len,
+                found: stored.len,
+            });
+        }
         debug!(blob = %id, bytes = len, "stored");
         Ok(len)
     }

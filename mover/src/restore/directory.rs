@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, fchown, fstat, futimens, mkdirat, unlinkat};
 use rustix::io::Errno;
 
+use super::Overwrite;
 use super::names::NameHashes;
 use super::removal::{remove_extra, remove_tree};
 use super::run::{Given, Run, look_at, open_at};
-use super::Overwrite;
 use crate::error::{MoverError, Result};
 use crate::fetch::Slot;
 
@@ -224,4 +224,3 @@ pub(super) fn path_buf(path: &[u8]) -> std::path::PathBuf {
     use std::os::unix::ffi::OsStrExt;
     std::ffi::OsStr::from_bytes(path).into()
 }
-

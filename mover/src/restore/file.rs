@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, Mode, OFlags, Stat, chownat, fallocate, ftruncate, renameat, symlinkat, unlinkat,
-    utimensat,
+    AtFlags, FallocateFlags, FileType, Mode, OFlags, Stat, chownat, fallocate, ftruncate, renameat, symlinkat,
+    unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind};
@@ -75,7 +75,13 @@ enum State {
 pub(super) struct Share<'a>(Arc<FileTask<'a>>);
 
 impl<'a> Share<'a> {
-    pub(super) fn new(run: &'a Run<'a>, place: Place<'a>, entry: &DirEntry, reserve: Option<u64>, slot: Option<Slot>) -> Self {
+    pub(super) fn new(
+        run: &'a Run<'a>,
+        place: Place<'a>,
+        entry: &DirEntry,
+        reserve: Option<u64>,
+        slot: Option<Slot>,
+    ) -> Self {
         Self(Arc::new(FileTask {
             run,
             place,
@@ -353,7 +359,8 @@ impl<'a> FileTask<'a> {
             self.run.progress.files.fetch_add(1, Ordering::Relaxed);
         } else {
             let promised = self.promised;
-            self.run.complain(&self.path(), MoverError::FileLength { promised, found });
+            self.run
+                .complain(&self.path(), MoverError::FileLength { promised, found });
         }
     }
 

@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 use windlass_repo_format::snapshot::DirEntry;
 
 use crate::error::{MoverError, Result};
-use crate::fetch::{Fetch, Gather, Stop};
+use crate::fetch::{self, Fetch, Gather, Stop};
 use crate::repository::Repository;
 use run::Run;
 use target::Top;
@@ -161,7 +161,7 @@ pub fn restore(
     cancel: &AtomicBool,
 ) -> Result<RestoreReport> {
     let stop = Stop::new(cancel);
-    let readers = readers(options);
+    let readers = fetch::readers(options.parallel);
     let run = Run::new(repository, options, progress, &stop, readers.min(WALKERS_MAX));
     work(&run, Top::open(&run, entry, target)?, readers);
     let report = run.into_report();
@@ -197,12 +197,3 @@ fn work<'a>(run: &'a Run<'a>, top: Top<'a>, readers: usize) {
 
 /// More threads than this do not walk a tree faster.
 const WALKERS_MAX: usize = 4;
-
-fn readers(options: &RestoreOptions) -> usize {
-    const READERS_MAX: usize = 256;
-    let fitting = || thread::available_parallelism().map_or(8, |cores| (2 * cores.get()).clamp(8, 32));
-    match options.parallel {
-        0 => fitting(),
-        wanted => wanted.min(READERS_MAX),
-    }
-}

@@ -273,7 +273,8 @@ impl<'r, 'a> Walker<'r, 'a> {
                 while let Some(lost) = self.descent.leave() {
                     self.path.truncate(lost.back);
                     if self.descent.depth() > 0 {
-                        self.run.complain(&self.path, bad_entry(&self.path, "what is below it was moved"));
+                        self.run
+                            .complain(&self.path, bad_entry(&self.path, "what is below it was moved"));
                     }
                 }
             }

@@ -29,7 +29,13 @@ pub(crate) struct Checkpoints<'a> {
 impl<'a> Checkpoints<'a> {
     pub(crate) fn new(session: &'a WriteSession, draft: SnapshotManifest, every: Duration) -> Self {
         let next = draft.start_time.checked_add(every).unwrap_or(Timestamp::MAX);
-        Self { session, draft, every, next, last: None }
+        Self {
+            session,
+            draft,
+            every,
+            next,
+            last: None,
+        }
     }
 
     /// The manifest of the last checkpoint.
@@ -68,7 +74,11 @@ impl Checkpoint for Checkpoints<'_> {
 pub(crate) fn file(session: &WriteSession, manifest: &SnapshotManifest) -> Result<ManifestEntry> {
     let labels = manifest.labels().map_err(MoverError::Settings)?;
     let bytes = manifest.encode().map_err(MoverError::Settings)?;
-    let data: Box<RawValue> = serde_json::from_slice(&bytes)
-        .map_err(|source| MoverError::Settings(FormatError::Json { what: "snapshot manifest", source }))?;
+    let data: Box<RawValue> = serde_json::from_slice(&bytes).map_err(|source| {
+        MoverError::Settings(FormatError::Json {
+            what: "snapshot manifest",
+            source,
+        })
+    })?;
     Ok(session.put_manifest(labels, data))
 }

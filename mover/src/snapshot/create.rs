@@ -143,15 +143,20 @@ pub fn create(
     let policy = place.effective().clone();
     let earlier = block_on(snapshots::previous_for(repository, &options.source))?;
     announce(&earlier, progress);
-    let previous: Vec<DirEntry> =
-        earlier.iter().filter_map(|snapshot| snapshot.manifest.root_entry.clone()).collect();
+    let previous: Vec<DirEntry> = earlier
+        .iter()
+        .filter_map(|snapshot| snapshot.manifest.root_entry.clone())
+        .collect();
     let previous = if options.force_read { Vec::new() } else { previous };
 
     let session = repository.write_session()?;
     let draft = draft(repository, options);
     let (driver, engine) = driver(repository, options)?;
-    let visit =
-        Visit { splitter: repository.splitter(), splitter_wanted: options.splitter, compression: options.compression };
+    let visit = Visit {
+        splitter: repository.splitter(),
+        splitter_wanted: options.splitter,
+        compression: options.compression,
+    };
     let Opened { source, wrap } = Opened::open(repository, options, &visit, place, &previous)?;
     let mut checkpoints = Checkpoints::new(&session, draft.clone(), options.checkpoint_every);
     let run = Run {
@@ -164,7 +169,9 @@ pub fn create(
     let gathered = driver.run(source, run)?.into_gathered();
     let checkpoint = checkpoints.into_last();
 
-    let Some(root) = gathered.root else { return Err(root_error(&gathered.failures, &options.path)) };
+    let Some(root) = gathered.root else {
+        return Err(root_error(&gathered.failures, &options.path));
+    };
     let manifest = SnapshotManifest {
         end_time: repository.now(),
         stats: gathered.stats,
@@ -173,7 +180,11 @@ pub fn create(
         ..draft
     };
     let unwanted = policy.retention.ignore_identical_snapshots && is_identical(&manifest, &earlier);
-    let id = if unwanted { None } else { Some(file(&session, &manifest)?.id) };
+    let id = if unwanted {
+        None
+    } else {
+        Some(file(&session, &manifest)?.id)
+    };
     if let Some(checkpoint) = &checkpoint {
         session.delete_manifest(checkpoint);
     }
@@ -220,15 +231,23 @@ fn policies(manifests: &Manifests) -> Result<PolicySet> {
 }
 
 fn identity_of(source: &SourceInfo) -> identity::Source {
-    identity::Source { user_name: source.user_name.clone(), host: source.host.clone(), path: source.path.clone() }
+    identity::Source {
+        user_name: source.user_name.clone(),
+        host: source.host.clone(),
+        path: source.path.clone(),
+    }
 }
 
 /// Says what the last snapshot had, as a guess of what is to come.
 fn announce(earlier: &[Snapshot], progress: &Progress) {
-    let summary = earlier.first().and_then(|snapshot| snapshot.manifest.root_entry.as_ref()?.summary.as_ref());
+    let summary = earlier
+        .first()
+        .and_then(|snapshot| snapshot.manifest.root_entry.as_ref()?.summary.as_ref());
     if let Some(summary) = summary {
         progress.expected_bytes.store(summary.size, Ordering::Relaxed);
-        progress.expected_files.store(summary.files + summary.symlinks, Ordering::Relaxed);
+        progress
+            .expected_files
+            .store(summary.files + summary.symlinks, Ordering::Relaxed);
     }
 }
 
@@ -242,21 +261,30 @@ fn driver(repository: &Repository, options: &SnapshotOptions) -> Result<(Driver,
     let content_max = repository.splitter().max_chunk_len().max(wanted);
     let pack_len = u64::from(repository.format().max_pack_size);
     let limits = Limits::new(options.memory, sealers, content_max, pack_len);
-    info!(?limits, bytes_max = limits.bytes_max(content_max, pack_len), "memory of the pipeline");
+    info!(
+        ?limits,
+        bytes_max = limits.bytes_max(content_max, pack_len),
+        "memory of the pipeline"
+    );
     // One buffer more than the reads ahead: the one that is being cut.
     let pool = BufferPool::new(limits.reads_ahead + 1, Limits::EXTENT_LEN);
-    let settings = EngineSettings { pool: Some(pool.clone()), ..EngineSettings::default() };
+    let settings = EngineSettings {
+        pool: Some(pool.clone()),
+        ..EngineSettings::default()
+    };
     let (engine, why) = probe(options.engine, &settings)?;
     info!(engine = %why, "reading large files");
     Ok((Driver::Threads { limits, engine, pool }, why))
 }
 
 fn root_error(failures: &[Failure], path: &Path) -> MoverError {
-    failures.first().map_or(MoverError::Cancelled, |failure| MoverError::File {
-        doing: "read",
-        path: path.to_owned(),
-        source: io::Error::other(failure.error.clone()),
-    })
+    failures
+        .first()
+        .map_or(MoverError::Cancelled, |failure| MoverError::File {
+            doing: "read",
+            path: path.to_owned(),
+            source: io::Error::other(failure.error.clone()),
+        })
 }
 
 fn is_identical(manifest: &SnapshotManifest, earlier: &[Snapshot]) -> bool {
@@ -281,9 +309,11 @@ fn expire(
     };
     let earlier = snapshots.iter().map(|snapshot| seen(snapshot.id, &snapshot.manifest));
     let all: Vec<RetentionSnapshot> = earlier.chain([seen(id, manifest)]).collect();
-    let unwanted = to_delete(&policy.retention, &all, session.repository().now());
+    let unwanted = to_delete(&policy.retention, &all);
     let is_unwanted = |snapshot: &&Snapshot| unwanted.contains(&snapshot.id.to_string());
     let expired: Vec<&Snapshot> = snapshots.iter().filter(is_unwanted).collect();
-    expired.iter().for_each(|snapshot| session.delete_manifest(&snapshot.entry));
+    expired
+        .iter()
+        .for_each(|snapshot| session.delete_manifest(&snapshot.entry));
     Ok(expired.into_iter().map(|snapshot| snapshot.id).collect())
 }

@@ -30,7 +30,11 @@ pub(crate) enum Wrap {
     /// A single file's entry carries a summary, as Kopia's does.
     FileSummary,
     /// The file is the only entry of a directory that exists in the snapshot alone: a volume.
-    Volume { name: Vec<u8>, mtime: Timestamp, format: MetadataFormat },
+    Volume {
+        name: Vec<u8>,
+        mtime: Timestamp,
+        format: MetadataFormat,
+    },
 }
 
 impl Opened {
@@ -42,14 +46,29 @@ impl Opened {
         place: PolicyPlace,
         previous: &[DirEntry],
     ) -> Result<Self> {
-        let failed = |source| MoverError::File { doing: "open", path: options.path.clone(), source };
+        let failed = |source| MoverError::File {
+            doing: "open",
+            path: options.path.clone(),
+            source,
+        };
         let name = base_name(&options.path);
         match open_root(&options.path, options.block_device).map_err(failed)? {
             Root::Directory(fd, attributes) => {
                 let directories = previous.iter().filter(|root| root.kind == EntryKind::Directory);
                 let objects = directories.filter_map(|root| root.object).collect();
-                let walk = Walk::new(repository.clone(), fd, attributes, options.path.clone(), name, place, objects)?;
-                Ok(Self { source: Source::Tree(Box::new(walk)), wrap: Wrap::No })
+                let walk = Walk::new(
+                    repository.clone(),
+                    fd,
+                    attributes,
+                    options.path.clone(),
+                    name,
+                    place,
+                    objects,
+                )?;
+                Ok(Self {
+                    source: Source::Tree(Box::new(walk)),
+                    wrap: Wrap::No,
+                })
             }
             Root::File(file, attributes) => Ok(Self::file(options, visit, &place, (file, attributes), name)),
         }
@@ -64,12 +83,17 @@ impl Opened {
     ) -> Self {
         let policy = place.effective();
         let by_policy = || {
-            let name = policy.compression.compressor_for(&String::from_utf8_lossy(&name), attributes.size);
+            let name = policy
+                .compression
+                .compressor_for(&String::from_utf8_lossy(&name), attributes.size);
             name.and_then(|name| Compression::from_name(name).ok())
         };
         let compression = visit.compression.unwrap_or_else(by_policy);
-        let format = MetadataFormat { splitter: visit.splitter, compression: metadata_compression(policy) };
-        let part_len = u64::try_from(policy.upload.parallel_upload_above_size).ok().filter(|len| *len > 0);
+        let format = MetadataFormat {
+            splitter: visit.splitter,
+            compression: metadata_compression(policy),
+        };
+        let part_len = policy.upload.parallel_upload_above_size;
         let object = FileObject::alone(attributes.entry(&name, EntryKind::File), compression, format);
         let large = LargeFile {
             file,
@@ -80,11 +104,18 @@ impl Opened {
             is_device: options.block_device,
         };
         let wrap = if options.block_device {
-            Wrap::Volume { name, mtime: attributes.mtime, format }
+            Wrap::Volume {
+                name,
+                mtime: attributes.mtime,
+                format,
+            }
         } else {
             Wrap::FileSummary
         };
-        Self { source: Source::File(Box::new((large, visit.splitter_for(policy)))), wrap }
+        Self {
+            source: Source::File(Box::new((large, visit.splitter_for(policy)))),
+            wrap,
+        }
     }
 }
 
@@ -94,9 +125,16 @@ impl Wrap {
         match self {
             Self::No => Ok(root),
             Self::FileSummary => {
-                let summary =
-                    DirectorySummary { size: root.size, files: 1, max_time: root.mtime, ..DirectorySummary::default() };
-                Ok(DirEntry { summary: Some(summary), ..root })
+                let summary = DirectorySummary {
+                    size: root.size,
+                    files: 1,
+                    max_time: root.mtime,
+                    ..DirectorySummary::default()
+                };
+                Ok(DirEntry {
+                    summary: Some(summary),
+                    ..root
+                })
             }
             Self::Volume { name, mtime, format } => volume_directory(root, &name, mtime, format, session),
         }
@@ -104,5 +142,6 @@ impl Wrap {
 }
 
 fn base_name(path: &Path) -> Vec<u8> {
-    path.file_name().map_or_else(|| b"/".to_vec(), |name| name.as_bytes().to_vec())
+    path.file_name()
+        .map_or_else(|| b"/".to_vec(), |name| name.as_bytes().to_vec())
 }

@@ -88,8 +88,8 @@ pub struct EffectiveUpload {
     pub max_parallel_snapshots: i64,
     /// Files that are read at the same time; `None` leaves it to the program.
     pub max_parallel_file_reads: Option<i64>,
-    /// Files of more bytes than this are stored in parts of this size.
-    pub parallel_upload_above_size: i64,
+    /// Files of more bytes than this are stored in parts of this size; `None` stores every file as one.
+    pub parallel_upload_above_size: Option<u64>,
 }
 
 /// How many snapshots are kept: see [`crate::retention`].
@@ -113,12 +113,17 @@ pub struct EffectiveRetention {
 
 impl EffectivePolicy {
     /// Merges policies, the most specific first; what none of them says takes Kopia's built-in value.
+    ///
+    /// The first that answers a question decides. Only the extensions of the section `compression` are united, until a
+    /// policy stops that; lists of ignore rules and dot files replace each other, whatever `noParentIgnore` and
+    /// `noParentDotFiles` say. After a policy with `noParent` nobody is asked, not even for the built-in values: then
+    /// nothing is compressed, no dot file is read and no snapshot expires, if that policy does not say so.
     pub fn merge<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> Self {
         let mut merging = Merging::default();
         for policy in policies {
             merging.add(policy);
             if policy.no_parent {
-                break;
+                return merging.finish();
             }
         }
         merging.add(&super::default_global_policy());
@@ -130,8 +135,6 @@ impl EffectivePolicy {
 #[derive(Default)]
 struct Merging {
     sum: Policy,
-    ignore_closed: bool,
-    dot_files_closed: bool,
     only_compress_closed: bool,
     never_compress_closed: bool,
 }
@@ -150,18 +153,8 @@ impl Merging {
         take_option(&mut to.ignore_identical_snapshots, &from.ignore_identical_snapshots);
 
         let (to, from) = (&mut sum.files, &next.files);
-        unite(
-            &mut to.ignore,
-            &from.ignore,
-            &mut self.ignore_closed,
-            from.no_parent_ignore,
-        );
-        unite(
-            &mut to.ignore_dot_files,
-            &from.ignore_dot_files,
-            &mut self.dot_files_closed,
-            from.no_parent_dot_files,
-        );
+        take(&mut to.ignore, &from.ignore);
+        take(&mut to.ignore_dot_files, &from.ignore_dot_files);
         take_option(&mut to.ignore_cache_dirs, &from.ignore_cache_dirs);
         take(&mut to.max_file_size, &from.max_file_size);
         take_option(&mut to.one_file_system, &from.one_file_system);
@@ -219,7 +212,7 @@ impl Merging {
                 ignore: files.ignore,
                 dot_ignore_files: files.ignore_dot_files,
                 ignore_cache_dirs: files.ignore_cache_dirs.unwrap_or(true),
-                max_file_size: u64::try_from(files.max_file_size).ok().filter(|size| *size > 0),
+                max_file_size: positive(files.max_file_size),
                 one_file_system: files.one_file_system.unwrap_or(false),
             },
             errors: EffectiveErrors {
@@ -239,7 +232,7 @@ impl Merging {
             upload: EffectiveUpload {
                 max_parallel_snapshots: upload.max_parallel_snapshots.unwrap_or(1),
                 max_parallel_file_reads: upload.max_parallel_file_reads,
-                parallel_upload_above_size: upload.parallel_upload_above_size.unwrap_or(2 << 30),
+                parallel_upload_above_size: upload.parallel_upload_above_size.and_then(positive),
             },
             retention: EffectiveRetention::from(&retention),
         }
@@ -259,6 +252,10 @@ impl From<&RetentionPolicy> for EffectiveRetention {
             ignore_identical_snapshots: policy.ignore_identical_snapshots.unwrap_or(false),
         }
     }
+}
+
+fn positive(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number > 0)
 }
 
 fn take_option<T: Clone>(sum: &mut Option<T>, next: &Option<T>) {

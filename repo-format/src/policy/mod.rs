@@ -17,3 +17,6 @@ pub use effective::{
 };
 pub use set::{PolicyPlace, PolicySet};
 pub use target::PolicyTarget;
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ impl PolicySet {
 #[derive(Clone, Debug)]
 pub struct PolicyPlace {
     effective: Arc<EffectivePolicy>,
-    defined: bool,
+    defined: Option<Arc<Policy>>,
     below: Option<Arc<BTreeMap<String, PolicyPlace>>>,
 }
 
@@ -97,9 +97,10 @@ impl PolicyPlace {
         &self.effective
     }
 
-    /// Whether this very directory has a policy of its own: then its ignore rules are anchored here.
-    pub fn is_defined(&self) -> bool {
-        self.defined
+    /// The policy for exactly this directory, if there is one and it lies below the root of the source: what of it
+    /// concerns ignore rules holds unmerged, see [`crate::ignore::IgnoreRules::below`].
+    pub fn defined(&self) -> Option<&Policy> {
+        self.defined.as_deref()
     }
 
     /// The directory `name` in this one.
@@ -109,7 +110,7 @@ impl PolicyPlace {
         }
         Self {
             effective: Arc::clone(&self.effective),
-            defined: false,
+            defined: None,
             below: None,
         }
     }
@@ -156,7 +157,7 @@ impl<'a> Node<'a> {
         let below: BTreeMap<String, PolicyPlace> = below.collect();
         PolicyPlace {
             effective: Arc::clone(effective),
-            defined: self.policy.is_some(),
+            defined: self.policy.cloned().map(Arc::new),
             below: Some(below).filter(|below| !below.is_empty()).map(Arc::new),
         }
     }
