@@ -65,6 +65,8 @@ pub(crate) struct Limits {
     pub visitors: usize,
     /// Threads that seal.
     pub sealers: usize,
+    /// Contents that a sealer hashes side by side, where the algorithm has lanes.
+    pub lanes: usize,
     /// Threads that write packs.
     pub writers: usize,
     /// Reads of the large file ahead of its cutting, of [`Limits::EXTENT_LEN`] bytes each.
@@ -81,46 +83,92 @@ impl Limits {
     /// Bytes of one read of a large file.
     pub(crate) const EXTENT_LEN: usize = 1 << 20;
     /// What the program itself, thread stacks, index look-ups and directories take.
-    const BASE_BYTES: u64 = 48 << 20;
+    const BASE_BYTES: u64 = 32 << 20;
+    /// Contents that are somewhere whatever the limits are: one being cut, one in each of the two queues.
+    const CONTENTS_MIN: u64 = 3;
 
     /// The limits for a budget of `memory` bytes, a number of sealing threads, and contents of at most `content_max`
     /// bytes in packs of about `pack_len` bytes. The least that works is taken even where the budget is smaller.
     pub(crate) fn new(memory: u64, sealers: usize, content_max: usize, pack_len: u64) -> Self {
-        let content = content_max as u64;
-        let pack = pack_len + content;
-        // One data and one metadata pack are open, and each writer holds one more.
-        let writers = if memory >= Self::BASE_BYTES + 4 * pack + 12 * content {
-            2
-        } else {
-            1
-        };
-        let packs = (1 + writers as u64) * pack + pack / 2;
-        let left = memory.saturating_sub(Self::BASE_BYTES + packs);
-        // A sealer holds a batch it hashes and a content it seals; one more of each may wait.
-        let per_sealer = 2 * content;
-        let affordable = (left / 2 / per_sealer.max(1)).max(1) as usize;
-        let sealers = sealers.clamp(1, affordable.max(1));
-        let left = left.saturating_sub(sealers as u64 * per_sealer);
-        let queued = (left / 2 / content.max(1)) as usize;
-        Self {
+        let least = Self {
             visitors: 16,
-            sealers,
-            writers,
-            reads_ahead: 8,
-            batches: queued.clamp(1, 2 * sealers),
-            contents: (queued / 2).clamp(1, sealers),
+            sealers: 1,
+            lanes: 1,
+            writers: 1,
+            reads_ahead: 4,
+            batches: 1,
+            contents: 1,
             window: 8192,
+        };
+        let fits = |limits: &Self| limits.bytes_max(content_max, pack_len) <= memory;
+        let mut limits = least;
+        // What helps most comes first: all cores, then a second writer, then more lanes, then longer queues.
+        let wishes = [
+            Self {
+                sealers: sealers.max(1),
+                ..least
+            },
+            Self { writers: 2, ..least },
+            Self { lanes: 2, ..least },
+            Self {
+                lanes: seal::LANES,
+                ..least
+            },
+            Self {
+                reads_ahead: 8,
+                ..least
+            },
+            Self {
+                batches: sealers.max(1),
+                contents: sealers.max(1),
+                ..least
+            },
+            Self {
+                batches: 2 * sealers.max(1),
+                ..least
+            },
+        ];
+        for wish in wishes {
+            let more = limits.at_least(&wish);
+            if fits(&more) {
+                limits = more;
+            }
+        }
+        if limits.sealers == 1 {
+            let affordable = (2..=sealers).rev().map(|sealers| Self { sealers, ..limits }).find(fits);
+            limits = affordable.unwrap_or(limits);
+        }
+        limits
+    }
+
+    fn at_least(&self, other: &Self) -> Self {
+        Self {
+            visitors: self.visitors.max(other.visitors),
+            sealers: self.sealers.max(other.sealers),
+            lanes: self.lanes.max(other.lanes),
+            writers: self.writers.max(other.writers),
+            reads_ahead: self.reads_ahead.max(other.reads_ahead),
+            batches: self.batches.max(other.batches),
+            contents: self.contents.max(other.contents),
+            window: self.window.max(other.window),
         }
     }
 
-    /// Bytes that all queues and pools hold when they are full.
+    /// Contents that are somewhere when all queues and threads are full.
+    fn contents_max(&self) -> u64 {
+        // A sealer holds the contents it hashes together and the one it has sealed.
+        (self.sealers * (self.lanes + 1) + self.batches + self.contents) as u64 + 1
+    }
+
+    /// Bytes that all queues, pools and threads hold when they are full.
     pub(crate) fn bytes_max(&self, content_max: usize, pack_len: u64) -> u64 {
         let content = content_max as u64;
-        let contents = 2 * self.sealers + self.batches + self.contents + 1;
+        // A data pack is open or waits for a writer, each writer has one; metadata packs rarely grow large.
+        let packs = (1 + self.writers as u64) * (pack_len + content) + pack_len / 2;
         Self::BASE_BYTES
-            + contents as u64 * content
-            + (self.reads_ahead * Self::EXTENT_LEN) as u64
-            + (1 + self.writers as u64) * (pack_len + content)
+            + self.contents_max().max(Self::CONTENTS_MIN) * content
+            + ((self.reads_ahead + 1) * Self::EXTENT_LEN) as u64
+            + packs
             + self.visitors as u64 * 2 * visit::SMALL_FILE_BYTES_MAX
     }
 }
@@ -168,6 +216,38 @@ impl Driver {
         match self {
             Self::Threads { limits, engine, pool } => threads::run(source, run, limits, engine, pool),
             Self::SingleThread => inline::run(source, run),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_budget_holds_all_queues_of_the_default_splitter() {
+        let limits = Limits::new(256 << 20, 2, 8 << 20, 20 << 20);
+        assert_eq!((limits.sealers, limits.writers), (2, 2), "{limits:?}");
+        assert!(limits.lanes >= 2, "{limits:?}");
+        assert!(limits.bytes_max(8 << 20, 20 << 20) <= 256 << 20, "{limits:?}");
+    }
+
+    #[test]
+    fn a_budget_too_small_for_anything_still_gives_one_of_each() {
+        let limits = Limits::new(0, 16, 16 << 20, 20 << 20);
+        assert_eq!(
+            (limits.sealers, limits.lanes, limits.writers, limits.batches),
+            (1, 1, 1, 1)
+        );
+    }
+
+    #[test]
+    fn more_memory_never_gives_less() {
+        let mut before = Limits::new(0, 8, 8 << 20, 20 << 20);
+        for mebibytes in (0..2048).step_by(16) {
+            let limits = Limits::new(mebibytes << 20, 8, 8 << 20, 20 << 20);
+            assert!(limits.sealers >= before.sealers, "{before:?} then {limits:?}");
+            before = limits;
         }
     }
 }
