@@ -10,6 +10,7 @@ use windlass_repo_format::snapshot::DirEntry;
 use super::file_object::FileObject;
 use super::source::{Attributes, FileKind, OpenDirectory};
 use crate::error::MoverError;
+use crate::repository::WriteSession;
 
 /// The place of an entry in the order of the walk. Every number yields exactly one [`Step`].
 pub(crate) type Sequence = u64;
@@ -29,6 +30,8 @@ pub(crate) enum Event {
         name: Vec<u8>,
         relative: Vec<u8>,
         attributes: Attributes,
+        /// It has attributes that the format cannot hold.
+        extended_attributes: bool,
         compression: Option<Compression>,
     },
     /// The innermost directory ends.
@@ -76,7 +79,6 @@ pub(crate) enum Origin {
 pub(crate) struct Notes {
     pub more_links: bool,
     pub time_clamped: bool,
-    pub name_not_utf8: bool,
     pub extended_attributes: bool,
     pub changed_while_read: bool,
 }
@@ -91,8 +93,8 @@ pub(crate) struct Item {
     pub previous: Vec<DirEntry>,
     /// Larger entries are left out.
     pub max_file_size: Option<u64>,
-    /// Entries on another file system are left out.
-    pub device: Option<u64>,
+    /// Files that are mounted from elsewhere are left out.
+    pub one_file_system: bool,
 }
 
 /// A large file that is to be read by the engine.
@@ -150,13 +152,17 @@ impl Control {
         self.stop.load(Ordering::Relaxed) || self.has_failed()
     }
 
-    /// Ends the run with an error. The first error is the one that is told.
-    pub(crate) fn fail(&self, error: MoverError) {
+    /// Ends the run with an error. The first error is the one that is told; that of a stage which only heard that the
+    /// session has failed may come earlier, and makes way.
+    pub(crate) fn fail(&self, session: &WriteSession, error: MoverError) {
         let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-        if first.is_none() {
+        if matches!(*first, None | Some(MoverError::SessionFailed)) {
             *first = Some(error);
         }
+        drop(first);
         self.failed.store(true, Ordering::Relaxed);
+        // Whoever waits for contents that will now never come is woken.
+        session.fail();
     }
 
     /// Whether an error has ended the run: then nothing that is still under way is of use.

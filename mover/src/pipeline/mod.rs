@@ -24,6 +24,7 @@
 
 mod buffers;
 mod event;
+mod extended;
 mod file_object;
 mod inline;
 mod names;
@@ -46,6 +47,7 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 
 pub use event::Failure;
 pub(crate) use event::{Control, LargeFile};
+pub(crate) use extended::Extended;
 pub(crate) use file_object::FileObject;
 pub(crate) use object_writer::MetadataFormat;
 pub use source::FileKind;

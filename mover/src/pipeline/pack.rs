@@ -31,7 +31,7 @@ pub(crate) fn pack(
             Ok(None) => {}
             // Nobody listens only when every writer has failed, and then the reason is known.
             Ok(Some(full)) => drop(packs.send(full)),
-            Err(error) => control.fail(error),
+            Err(error) => control.fail(session, error),
         }
     }
 }
@@ -45,7 +45,7 @@ pub(crate) fn write(session: &WriteSession, packs: &Receiver<ClosedPack>, contro
         let span = tracing::info_span!("write", pack = %pack.id, bytes = pack.bytes.len());
         let _entered = span.enter();
         if let Err(error) = block_on(session.store_pack(pack)) {
-            control.fail(error);
+            control.fail(session, error);
         }
     }
 }

@@ -59,6 +59,12 @@ fn is_other(entry: &DirEntry) -> bool {
     entry.kind != EntryKind::Directory
 }
 
+/// Whether a name may have been stored with replacement characters: then its place is that of its true bytes, which
+/// nobody knows.
+fn is_lossy(name: &[u8]) -> bool {
+    name.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes())
+}
+
 impl PreviousDirectory {
     fn open(repository: &Repository, object: ObjectId) -> Self {
         let rest = Some(repository.directory_entries(object));
@@ -77,8 +83,10 @@ impl PreviousDirectory {
             let Some(rest) = self.rest.as_mut() else { return };
             match block_on(rest.next(repository)) {
                 Ok(Some(entry)) => {
-                    let place = (is_other(&entry), entry.name.clone());
-                    self.reached = self.reached.take().max(Some(place));
+                    if !is_lossy(&entry.name) {
+                        let place = (is_other(&entry), entry.name.clone());
+                        self.reached = self.reached.take().max(Some(place));
+                    }
                     self.window.insert(entry.name.clone(), entry);
                 }
                 Ok(None) => self.rest = None,

@@ -3,7 +3,8 @@
 //! Budget: the speed of the disk; holds the reads ahead of one file and one unfinished chunk; waits for the engine.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use windlass_repo_format::splitter::SplitterAlgorithm;
@@ -100,12 +101,15 @@ impl ReadLarge {
                 Ok(())
             }
             Fetch::Plain => {
-                let mut file = file;
                 let mut bytes = vec![0; PLAIN_READ_LEN];
+                let mut offset = 0;
                 loop {
-                    match file.read(&mut bytes) {
+                    match file.read_at(&mut bytes, offset) {
                         Ok(0) => return Ok(()),
-                        Ok(read) => each(&bytes[..read]).map_err(Stop::Run)?,
+                        Ok(read) => {
+                            each(&bytes[..read]).map_err(Stop::Run)?;
+                            offset += read as u64;
+                        }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         Err(error) => return Err(Stop::Source(error)),
                     }

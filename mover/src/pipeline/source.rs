@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
 use windlass_repo_format::policy::PolicyPlace;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind, GoMode, same_time};
 
@@ -160,15 +160,18 @@ pub(crate) struct OpenDirectory {
     /// The path from the snapshot's root, empty for the root itself.
     pub relative: Vec<u8>,
     pub policy: PolicyPlace,
+    /// The file system it is on.
+    pub device: u64,
 }
 
 impl OpenDirectory {
-    pub(crate) fn new(fd: OwnedFd, path: PathBuf, relative: Vec<u8>, policy: PolicyPlace) -> Arc<Self> {
+    pub(crate) fn new(fd: OwnedFd, device: u64, path: PathBuf, relative: Vec<u8>, policy: PolicyPlace) -> Arc<Self> {
         Arc::new(Self {
             fd,
             path,
             relative,
             policy,
+            device,
         })
     }
 
@@ -194,9 +197,29 @@ impl OpenDirectory {
         Ok(Attributes::of(&stat))
     }
 
+    /// Whether something is mounted on a child that is no directory. Asked about those that seem to be on another
+    /// device: with overlays of several file systems all files do.
+    pub(crate) fn is_mount_point(&self, name: &[u8]) -> bool {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let Ok(statx) = rustix::fs::statx(&self.fd, OsStr::from_bytes(name), flags, StatxFlags::empty()) else {
+            return false;
+        };
+        let can_tell = statx.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+        !can_tell || statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+    }
+
     /// Opens a child for reading. Never blocks on a fifo that took the file's place, never follows a link.
     pub(crate) fn open_file(&self, name: &[u8]) -> io::Result<(File, Attributes)> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        self.open_with(name, OFlags::NOFOLLOW)
+    }
+
+    /// As [`Self::open_file`], following links to wherever they lead.
+    pub(crate) fn open_followed(&self, name: &[u8]) -> io::Result<(File, Attributes)> {
+        self.open_with(name, OFlags::empty())
+    }
+
+    fn open_with(&self, name: &[u8], more: OFlags) -> io::Result<(File, Attributes)> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY | more;
         let fd = rustix::fs::openat(&self.fd, OsStr::from_bytes(name), flags, Mode::empty())?;
         let attributes = Attributes::of(&rustix::fs::fstat(&fd)?);
         Ok((File::from(fd), attributes))
@@ -239,7 +262,14 @@ pub(crate) fn open_root(path: &Path, block_device: bool) -> io::Result<Root> {
             ))
         }
         FileKind::File | FileKind::BlockDevice if block_device || attributes.kind == FileKind::File => {
-            Ok(Root::File(File::open(path)?, attributes))
+            // Not blocking, should a fifo have taken its place.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+            let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+            let opened = Attributes::of(&rustix::fs::fstat(&file)?);
+            if opened.kind != attributes.kind {
+                return Err(io::Error::other("it was replaced by something else while being opened"));
+            }
+            Ok(Root::File(file, opened))
         }
         other => Err(io::Error::new(
             io::ErrorKind::InvalidInput,

@@ -125,16 +125,13 @@ pub(crate) fn run(
         drop((items, large_in, batch_in));
         let gathered = stages.gather(&mut tree, checkpoint, &steps, &places, content_in);
         if let Err(error) = gathered {
-            stages.control.fail(error);
+            stages.control.fail(stages.session, error);
         }
         // The walk may wait for a place; without anybody to give one it ends.
         drop((steps, places));
     });
     match control.take_error() {
-        Some(error) => {
-            session.fail();
-            Err(error)
-        }
+        Some(error) => Err(error),
         None => Ok(tree),
     }
 }
@@ -154,11 +151,14 @@ impl<'scope> Spawn<'scope, '_> {
             work();
         });
         if let Err(source) = spawned {
-            stages.control.fail(MoverError::File {
-                doing: "start a thread for",
-                path: name.into(),
-                source,
-            });
+            stages.control.fail(
+                stages.session,
+                MoverError::File {
+                    doing: "start a thread for",
+                    path: name.into(),
+                    source,
+                },
+            );
         }
     }
 }
@@ -306,7 +306,7 @@ impl Stages<'_> {
             }
             let sealed = sealing.seal(batch, &mut deliver, &mut |step| drop(steps.send(step)));
             if let Err(error) = sealed {
-                self.control.fail(error);
+                self.control.fail(self.session, error);
             }
         }
     }
@@ -315,7 +315,7 @@ impl Stages<'_> {
         match step {
             Ok(Some(step)) => drop(steps.send(step)),
             Ok(None) => {}
-            Err(error) => self.control.fail(error),
+            Err(error) => self.control.fail(self.session, error),
         }
     }
 

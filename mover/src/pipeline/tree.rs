@@ -3,7 +3,8 @@
 //! Budget: 500,000 entries per second; holds one unfinished content for each directory on the way down; waits for the
 //! packing stage when a directory's content is complete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -54,11 +55,13 @@ struct OpenDirectory {
     name: Vec<u8>,
     relative: Vec<u8>,
     attributes: Attributes,
+    extended_attributes: bool,
     writer: DirectoryWriter,
     stream: ObjectStream,
     summary: SummaryBuilder,
-    /// The name, as readers will see it, of the last entry that is not UTF-8: another one may look the same.
-    lossy: Vec<String>,
+    /// The names with U+FFFD in them, as readers will see them: a name that is not UTF-8 may look like another one.
+    /// Hashes, because a directory in another encoding may have millions.
+    lossy: HashSet<u64>,
 }
 
 impl Tree {
@@ -88,6 +91,7 @@ impl Tree {
                 name,
                 relative,
                 attributes,
+                extended_attributes,
                 compression,
             } => {
                 let format = MetadataFormat {
@@ -96,7 +100,11 @@ impl Tree {
                 };
                 self.gathered.stats.dir_count += 1;
                 self.progress.directories.fetch_add(1, Ordering::Relaxed);
-                self.stack.push(OpenDirectory::new(name, relative, attributes, format));
+                let directory = OpenDirectory::new(name, relative, attributes, format);
+                self.stack.push(OpenDirectory {
+                    extended_attributes,
+                    ..directory
+                });
                 Ok(())
             }
             Event::Leave => self.leave(sink),
@@ -141,7 +149,8 @@ impl Tree {
             }
             (Origin::Read, true) => {}
         }
-        self.notes(&entry, notes);
+        self.notes(&entry.name, notes);
+        self.note_name(&entry.name);
         match self.stack.last_mut() {
             Some(directory) => directory.push(&entry, sink),
             None => {
@@ -151,29 +160,40 @@ impl Tree {
         }
     }
 
-    fn notes(&mut self, entry: &DirEntry, notes: Notes) {
+    /// The path of a child of the innermost directory. A file that is the whole source is its own path.
+    fn relative_of(&self, name: &[u8]) -> Vec<u8> {
+        match self.stack.last() {
+            Some(directory) if !directory.relative.is_empty() => [&directory.relative[..], b"/", name].concat(),
+            _ => name.to_vec(),
+        }
+    }
+
+    /// Counts a name that readers will see otherwise, or that they cannot tell from another one.
+    fn note_name(&mut self, name: &[u8]) {
+        let is_utf8 = match std::str::from_utf8(name) {
+            Ok(text) if !text.contains(char::REPLACEMENT_CHARACTER) => return,
+            valid => valid.is_ok(),
+        };
+        let collides = self
+            .stack
+            .last_mut()
+            .is_some_and(|directory| directory.sees_again(&lossy_name(name)));
+        let kind = if collides {
+            LostKind::NameCollides
+        } else {
+            LostKind::NameNotUtf8
+        };
+        if collides || !is_utf8 {
+            let relative = self.relative_of(name);
+            self.note(kind, &relative);
+        }
+    }
+
+    fn notes(&mut self, name: &[u8], notes: Notes) {
         if notes == Notes::default() {
             return;
         }
-        let Some(directory) = self.stack.last_mut() else { return };
-        let mut relative = directory.relative.clone();
-        if !relative.is_empty() {
-            relative.push(b'/');
-        }
-        relative.extend_from_slice(&entry.name);
-        if notes.name_not_utf8 {
-            let seen = lossy_name(&entry.name);
-            let collides = directory.lossy.contains(&seen);
-            directory.lossy.push(seen);
-            self.note(
-                if collides {
-                    LostKind::NameCollides
-                } else {
-                    LostKind::NameNotUtf8
-                },
-                &relative,
-            );
-        }
+        let relative = self.relative_of(name);
         for (happened, kind) in [
             (notes.more_links, LostKind::HardLink),
             (notes.time_clamped, LostKind::TimeOutOfRange),
@@ -218,28 +238,22 @@ impl Tree {
     fn leave(&mut self, sink: &mut dyn ContentSink) -> Result<()> {
         let directory = self.stack.pop().expect("the walk leaves only what it entered");
         let relative = directory.relative.clone();
-        let clamped = directory.attributes.mtime_clamped;
-        let name_not_utf8 = std::str::from_utf8(&directory.name).is_err();
+        let lost = [
+            (directory.attributes.mtime_clamped, LostKind::TimeOutOfRange),
+            (directory.extended_attributes, LostKind::ExtendedAttributes),
+        ];
         let entry = directory.close(self.gathered.incomplete, sink)?;
-        if clamped {
-            self.note(LostKind::TimeOutOfRange, &relative);
+        for (_, kind) in lost.into_iter().filter(|(is_lost, _)| *is_lost) {
+            self.note(kind, &relative);
         }
+        self.note_name(&entry.name);
         match self.stack.last_mut() {
-            Some(parent) => {
-                parent.push(&entry, sink)?;
-                if name_not_utf8 {
-                    self.notes(
-                        &entry,
-                        Notes {
-                            name_not_utf8,
-                            ..Notes::default()
-                        },
-                    );
-                }
+            Some(parent) => parent.push(&entry, sink),
+            None => {
+                self.gathered.root = Some(entry);
+                Ok(())
             }
-            None => self.gathered.root = Some(entry),
         }
-        Ok(())
     }
 
     /// The counts so far.
@@ -267,11 +281,19 @@ impl OpenDirectory {
             name,
             relative,
             attributes,
+            extended_attributes: false,
             writer: DirectoryWriter::new(),
             stream: ObjectStream::new(Some(ContentPrefix::DIRECTORY), format.splitter, format),
             summary: SummaryBuilder::keeping(FAILURES_KEPT_MAX),
-            lossy: Vec::new(),
+            lossy: HashSet::new(),
         }
+    }
+
+    /// Whether a name, as readers will see it, was there before.
+    fn sees_again(&mut self, name: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        !self.lossy.insert(hasher.finish())
     }
 
     fn push(&mut self, entry: &DirEntry, sink: &mut dyn ContentSink) -> Result<()> {

@@ -12,6 +12,7 @@ use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::event::{Event, Item, LargeFile, Notes, Origin, Step};
+use super::extended::Extended;
 use super::file_object::FileObject;
 use super::object_writer::MetadataFormat;
 use super::source::{Attributes, FileKind};
@@ -45,6 +46,7 @@ pub(crate) struct Visit {
     pub splitter_wanted: Option<SplitterAlgorithm>,
     /// The compression that was asked for, whatever policies say; `Some(None)` is none.
     pub compression: Option<Option<Compression>>,
+    pub extended: Extended,
 }
 
 impl Visit {
@@ -64,7 +66,7 @@ impl Visit {
             Err(error) => return Err(failed(&item, &error)),
         };
         let too_large = item.max_file_size.is_some_and(|limit| attributes.size > limit);
-        if too_large || item.device.is_some_and(|device| attributes.device != device) {
+        if too_large {
             return Err(Event::Excluded {
                 kind: attributes.kind,
                 size: attributes.size,
@@ -101,12 +103,19 @@ impl Visit {
         Some(Event::Stored {
             entry,
             origin: Origin::Cached,
-            notes: notes(item, attributes),
+            notes: self.notes(item, attributes, None),
         })
     }
 
     fn file(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
         let policy = item.directory.policy.effective().clone();
+        let other_device = attributes.device != item.directory.device;
+        if item.one_file_system && other_device && item.directory.is_mount_point(&item.name) {
+            return Err(Event::Excluded {
+                kind: FileKind::File,
+                size: attributes.size,
+            });
+        }
         if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::File) {
             return Err(event);
         }
@@ -128,8 +137,11 @@ impl Visit {
         };
         let compression = self.compression.unwrap_or_else(by_policy);
         let splitter = self.splitter_for(&policy);
-        let object = self.object(&item, &attributes, EntryKind::File, compression);
-        if attributes.size <= SMALL_FILE_BYTES_MAX {
+        let notes = self.notes(&item, &attributes, Some(&file));
+        let object = self.object(&item, &attributes, EntryKind::File, compression, notes);
+        let part_len = policy.upload.parallel_upload_above_size;
+        let in_parts = part_len.is_some_and(|len| attributes.size > len);
+        if attributes.size <= SMALL_FILE_BYTES_MAX && !in_parts {
             let mut bytes = Vec::with_capacity(attributes.size as usize + 1);
             // One byte more than a small file may have tells that it has grown, and is then read as a large one.
             let read = (&mut file).take(SMALL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
@@ -144,7 +156,6 @@ impl Visit {
                 });
             }
         }
-        let part_len = policy.upload.parallel_upload_above_size;
         let ignore_errors = policy.errors.ignore_file_errors;
         let large = LargeFile {
             file,
@@ -161,11 +172,13 @@ impl Visit {
         if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::Symlink) {
             return Err(event);
         }
-        let target = item
-            .directory
-            .read_link(&item.name)
-            .map_err(|error| failed(&item, &error))?;
-        let object = self.object(&item, &attributes, EntryKind::Symlink, None);
+        let target = match item.directory.read_link(&item.name) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
+            Err(error) => return Err(failed(&item, &error)),
+        };
+        let notes = self.notes(&item, &attributes, None);
+        let object = self.object(&item, &attributes, EntryKind::Symlink, None, notes);
         Ok(Visited::Small {
             object,
             bytes: target,
@@ -188,6 +201,7 @@ impl Visit {
         attributes: &Attributes,
         kind: EntryKind,
         compression: Option<Compression>,
+        notes: Notes,
     ) -> Arc<FileObject> {
         let format = MetadataFormat {
             splitter: self.splitter,
@@ -196,11 +210,27 @@ impl Visit {
         Arc::new(FileObject::new(
             item.sequence,
             attributes.entry(&item.name, kind),
-            notes(item, attributes),
+            notes,
             item.directory.relative_of(&item.name),
             compression,
             format,
         ))
+    }
+
+    fn notes(&self, item: &Item, attributes: &Attributes, file: Option<&File>) -> Notes {
+        let is_file = attributes.kind == FileKind::File;
+        let device = attributes.device;
+        // Links cannot have attributes of a user's making.
+        let extended_attributes = match file {
+            Some(file) => self.extended.of_open(device, file),
+            None => is_file && self.extended.of_entry(device, item.directory.as_fd(), &item.name),
+        };
+        Notes {
+            more_links: is_file && attributes.links > 1,
+            time_clamped: attributes.mtime_clamped,
+            extended_attributes,
+            changed_while_read: false,
+        }
     }
 }
 
@@ -217,13 +247,4 @@ fn failed(item: &Item, error: &io::Error) -> Event {
 pub(crate) fn has_changed(file: &File, before: &Attributes) -> bool {
     let now = rustix::fs::fstat(file).map(|stat| Attributes::of(&stat));
     now.is_ok_and(|now| now.size != before.size || now.mtime != before.mtime)
-}
-
-fn notes(item: &Item, attributes: &Attributes) -> Notes {
-    Notes {
-        more_links: attributes.kind == FileKind::File && attributes.links > 1,
-        time_clamped: attributes.mtime_clamped,
-        name_not_utf8: std::str::from_utf8(&item.name).is_err(),
-        ..Notes::default()
-    }
 }

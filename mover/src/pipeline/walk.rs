@@ -4,7 +4,7 @@
 //! again. Budget: 200,000 names per second warm; holds the names of the directories on the way down (8 MiB per
 //! directory, the rest on disk), and waits for the file system and for a free place in the window.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use windlass_repo_format::policy::{EffectivePolicy, PolicyPlace};
 use windlass_repo_format::snapshot::DirEntry;
 
 use super::event::{Event, Failure, Item, Sequence, Step};
+use super::extended::Extended;
 use super::names::{Name, NameSorter, SORT_BYTES_MAX, SortedNames};
 use super::previous::Previous;
 use super::source::{Attributes, FileKind, OpenDirectory};
@@ -28,8 +29,10 @@ use crate::repository::Repository;
 /// How often, and after which pause, a directory is tried again when there are too many open files.
 const OPEN_ATTEMPTS: u32 = 400;
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
-/// Files of ignore rules larger than this are not read as such.
-const DOT_FILE_BYTES_MAX: u64 = 16 << 20;
+/// A file of rules that is larger than this makes its directory unreadable.
+const RULES_LEN_MAX: u64 = 16 << 20;
+/// How much of a tag is looked at.
+const CACHE_DIR_TAG_LEN_MAX: u64 = 4096;
 
 /// What the walk gives.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub(crate) enum Walked {
 #[derive(Debug)]
 pub(crate) struct Walk {
     repository: Repository,
+    extended: Extended,
     levels: Vec<Level>,
     /// The root, before its first name is asked for.
     pending: Option<Box<(Event, Level)>>,
@@ -56,8 +60,6 @@ struct Level {
     names: SortedNames,
     previous: Previous,
     rules: Arc<IgnoreRules>,
-    /// The file system it is on.
-    device: u64,
 }
 
 impl Walk {
@@ -73,18 +75,20 @@ impl Walk {
         name: Vec<u8>,
         policy: PolicyPlace,
         previous: Vec<ObjectId>,
+        extended: Extended,
     ) -> Result<Self> {
-        let directory = OpenDirectory::new(root, path.clone(), Vec::new(), policy);
+        let directory = OpenDirectory::new(root, attributes.device, path.clone(), Vec::new(), policy);
         let failed = |source| MoverError::File {
             doing: "read folder",
             path,
             source,
         };
         let previous = Previous::open(&repository, previous);
-        let level = Level::open(directory, attributes.device, previous, None).map_err(failed)?;
-        let event = level.enter_event(name, attributes);
+        let level = Level::open(directory, previous, None).map_err(failed)?;
+        let event = level.enter_event(name, attributes, &extended);
         Ok(Self {
             repository,
+            extended,
             levels: Vec::new(),
             pending: Some(Box::new((event, level))),
             next: 0,
@@ -158,14 +162,14 @@ impl Walk {
         let previous: Vec<DirEntry> = level.previous.find(&self.repository, true, &name);
         let directory = level.directory.clone();
         let max_file_size = level.rules.max_file_size();
-        let device = level.rules.one_file_system().then_some(level.device);
+        let one_file_system = level.rules.one_file_system();
         Some(Walked::Item(Item {
             sequence: self.number(),
             directory,
             name,
             previous,
             max_file_size,
-            device,
+            one_file_system,
         }))
     }
 
@@ -180,22 +184,25 @@ impl Walk {
             });
         }
         let previous = level.previous.find(&self.repository, false, &name);
-        let (rules, device) = (level.rules.clone(), level.device);
+        let rules = level.rules.clone();
+        // Looked at before it is opened: what is mounted there may not let anybody in.
+        let is_elsewhere = |attributes: Attributes| attributes.device != parent.device;
+        if rules.one_file_system() && parent.stat(&name).is_ok_and(is_elsewhere) {
+            return self.step(Event::Excluded {
+                kind: FileKind::Directory,
+                size: 0,
+            });
+        }
         match open_child(&parent, &name) {
             Ok((fd, attributes)) => {
-                if rules.one_file_system() && attributes.device != device {
-                    return self.step(Event::Excluded {
-                        kind: FileKind::Directory,
-                        size: 0,
-                    });
-                }
                 let policy = parent.policy.enter(&String::from_utf8_lossy(&name));
-                let directory = OpenDirectory::new(fd, parent.path_of(&name), relative.clone(), policy);
+                let directory =
+                    OpenDirectory::new(fd, attributes.device, parent.path_of(&name), relative.clone(), policy);
                 let objects = previous.iter().filter_map(|entry| entry.object).collect();
                 let previous = Previous::open(&self.repository, objects);
-                match Level::open(directory, attributes.device, previous, Some(&rules)) {
+                match Level::open(directory, previous, Some(&rules)) {
                     Ok(level) => {
-                        let event = level.enter_event(name, attributes);
+                        let event = level.enter_event(name, attributes, &self.extended);
                         self.levels.push(level);
                         self.step(event)
                     }
@@ -251,12 +258,7 @@ fn open_child(parent: &OpenDirectory, name: &[u8]) -> io::Result<(OwnedFd, Attri
 
 impl Level {
     /// Reads the names of a directory and the rules that hold in it.
-    fn open(
-        directory: Arc<OpenDirectory>,
-        device: u64,
-        previous: Previous,
-        parent: Option<&Arc<IgnoreRules>>,
-    ) -> io::Result<Self> {
+    fn open(directory: Arc<OpenDirectory>, previous: Previous, parent: Option<&Arc<IgnoreRules>>) -> io::Result<Self> {
         let mut names = read_names(&directory)?;
         let own = directory.policy.defined().map(|policy| &policy.files);
         let rules = match parent {
@@ -265,7 +267,7 @@ impl Level {
         };
         let mut rules = rules.map_err(io::Error::other)?;
         for dot_file in rules.dot_files().to_vec() {
-            if let Some(bytes) = read_small(&directory, dot_file.as_bytes())? {
+            if let Some(bytes) = read_rules(&directory, dot_file.as_bytes())? {
                 rules.add_dot_file(&bytes).map_err(io::Error::other)?;
             }
         }
@@ -277,16 +279,16 @@ impl Level {
             names,
             previous,
             rules: Arc::new(rules),
-            device,
         })
     }
 
-    fn enter_event(&self, name: Vec<u8>, attributes: Attributes) -> Event {
+    fn enter_event(&self, name: Vec<u8>, attributes: Attributes, extended: &Extended) -> Event {
         let compression = metadata_compression(self.directory.policy.effective());
         Event::Enter {
             name,
             relative: self.directory.relative.clone(),
             attributes,
+            extended_attributes: extended.of_open(attributes.device, self.directory.as_fd()),
             compression,
         }
     }
@@ -323,25 +325,39 @@ fn read_names(directory: &OpenDirectory) -> io::Result<SortedNames> {
     sorter.finish()
 }
 
-/// The bytes of a small file of the directory; `None` where there is no such regular file.
-fn read_small(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    use std::io::Read;
-    match directory.open_file(name) {
-        Ok((file, attributes)) if attributes.kind == FileKind::File => {
-            let mut bytes = Vec::new();
-            file.take(DOT_FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-            Ok(Some(bytes))
+/// The rules in a file of the directory; `None` where there is no such file. A link is followed, and must lead to one:
+/// rules that cannot be read are no reason to store what they leave out.
+fn read_rules(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let (file, attributes) = match directory.open_file(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            let target = directory.open_followed(name)?;
+            if target.1.kind != FileKind::File {
+                let text = format!("{} does not lead to a file", String::from_utf8_lossy(name));
+                return Err(io::Error::other(text));
+            }
+            target
         }
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => Ok(None),
-        Err(error) => Err(error),
+        opened => opened?,
+    };
+    if attributes.kind != FileKind::File {
+        return Ok(None);
     }
+    let mut bytes = Vec::new();
+    file.take(RULES_LEN_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > RULES_LEN_MAX {
+        let text = format!("{} has more than {RULES_LEN_MAX} bytes", String::from_utf8_lossy(name));
+        return Err(io::Error::other(text));
+    }
+    Ok(Some(bytes))
 }
 
 fn is_cache_dir(directory: &OpenDirectory) -> bool {
-    read_small(directory, CACHE_DIR_TAG.as_bytes())
-        .ok()
-        .flatten()
-        .is_some_and(|bytes| is_cache_dir_tag(&bytes))
+    let Ok((file, attributes)) = directory.open_file(CACHE_DIR_TAG.as_bytes()) else {
+        return false;
+    };
+    let mut bytes = Vec::new();
+    attributes.kind == FileKind::File
+        && file.take(CACHE_DIR_TAG_LEN_MAX).read_to_end(&mut bytes).is_ok()
+        && is_cache_dir_tag(&bytes)
 }

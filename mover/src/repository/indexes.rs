@@ -24,7 +24,7 @@ const RUNS_MAX: usize = 8;
 /// Index blobs read at the same time.
 const READS_AT_ONCE: usize = 8;
 /// How often a listing is repeated when a blob vanishes between listing and reading.
-const ATTEMPTS: u32 = 10;
+const VANISHED_MAX: u32 = 10;
 /// Space for the header of an index that is written as a stream.
 const HEADER_LEN: usize = 17;
 
@@ -115,10 +115,10 @@ impl IndexView {
         Ok(winner.filter(|winner| !winner.is_dead(self.watermark)))
     }
 
-    fn with_run(&self, blobs: Vec<BlobId>, run: Run) -> Self {
+    fn with_run(&self, blobs: &[BlobId], run: Run) -> Self {
         let mut runs = self.runs.clone();
         runs.push(run);
-        let covered = self.covered.iter().cloned().chain(blobs).collect();
+        let covered = self.covered.iter().chain(blobs).cloned().collect();
         Self {
             runs,
             covered,
@@ -138,12 +138,18 @@ impl Repository {
             .clone()
     }
 
-    fn set_view(&self, view: IndexView) {
-        *self
+    /// Puts a view in the place of the one that it was made from. False when another one has taken that place.
+    fn replace_view(&self, old: &Arc<IndexView>, new: IndexView) -> bool {
+        let mut view = self
             .inner
             .index
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(view);
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_current = Arc::ptr_eq(&view, old);
+        if is_current {
+            *view = Arc::new(new);
+        }
+        is_current
     }
 
     /// The winning index entry of a content, deleted ones included.
@@ -206,31 +212,34 @@ impl Repository {
     /// Reads the indexes that others have written since.
     pub async fn refresh(&self) -> Result<()> {
         let mut pause = std::time::Duration::from_millis(100);
-        for attempt in 1.. {
-            match self.load_view().await {
+        let mut vanished = 0;
+        loop {
+            let old = self.view();
+            match self.load_view(&old).await {
                 Err(MoverError::Storage {
                     source: StorageError::NotFound { .. },
                     ..
-                }) if attempt < ATTEMPTS => {
-                    debug!(attempt, "an index blob vanished while the indexes were read");
+                }) if vanished < VANISHED_MAX => {
+                    vanished += 1;
+                    debug!(vanished, "an index blob vanished while the indexes were read");
                     if tokio::runtime::Handle::try_current().is_ok() {
                         tokio::time::sleep(pause).await;
                     }
                     pause *= 2;
                 }
+                // An index that was added meanwhile may not be in the listing: then once more.
                 Ok(view) => {
-                    self.set_view(view);
-                    return Ok(());
+                    if self.replace_view(&old, view) {
+                        return Ok(());
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
-        unreachable!("the last attempt returns")
     }
 
-    async fn load_view(&self) -> Result<IndexView> {
+    async fn load_view(&self, old: &IndexView) -> Result<IndexView> {
         let now = self.now();
-        let old = self.view();
         let (epochs, active) = if self.format().epoch.enabled {
             let state = self.list_epochs("x").await?;
             let active = state.active_index_blobs();
@@ -309,13 +318,17 @@ impl Repository {
 
     /// Adds an index that this program has written, so that it finds its own contents without reading it back.
     pub(crate) fn add_own_run(&self, blobs: Vec<BlobId>, payload: Vec<u8>) -> Result<()> {
-        let run = Index::open(RunBytes::keep(payload)?).map_err(MoverError::Settings)?;
-        let mut view = self.view().with_run(blobs, Arc::new(run));
-        if view.runs.len() > RUNS_MAX {
-            view.runs = merge_small_runs(view.runs)?;
+        let run = Arc::new(Index::open(RunBytes::keep(payload)?).map_err(MoverError::Settings)?);
+        loop {
+            let old = self.view();
+            let mut view = old.with_run(&blobs, run.clone());
+            if view.runs.len() > RUNS_MAX {
+                view.runs = merge_small_runs(view.runs)?;
+            }
+            if self.replace_view(&old, view) {
+                return Ok(());
+            }
         }
-        self.set_view(view);
-        Ok(())
     }
 
     /// Every blob that belongs to no epoch this build understands; for `verify`.

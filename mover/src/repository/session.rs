@@ -1,7 +1,9 @@
 //! The writing room: contents go in, packs and then indexes go out, in the only order that is safe.
 
-use std::collections::btree_map;
-use std::collections::hash_map::Entry;
+mod marker;
+mod pending;
+mod publish;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,27 +14,20 @@ use windlass_repo_format::compression::{Compression, Compressor};
 use windlass_repo_format::encryption::NONCE_LEN;
 use windlass_repo_format::format_blob::BlobConfig;
 use windlass_repo_format::id::{BlobId, ContentHash, ContentId, ContentPrefix};
-use windlass_repo_format::index::{IndexEntry, encode_v2};
-use windlass_repo_format::manifest::{ManifestEntry, ManifestId, encode_batch};
+use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
 use windlass_repo_format::pack::{ClosedPack, NewContent, OpenPack, PackClass, pack_blob_id};
 use windlass_repo_format::quantity::ContentLen;
-use windlass_repo_format::session::{SessionId, SessionMarker};
+use windlass_repo_format::session::SessionId;
 
+use self::marker::Marker;
+use self::pending::Pending;
 use super::Repository;
 use crate::error::{MoverError, Result};
 use crate::storage::{PutOptions, Retention};
 
-/// When so many contents wait for an index, one is written, so that memory does not grow with the session.
-const UNINDEXED_MAX: usize = 200_000;
-/// An index is written at least so often, so that an interrupted session loses little (Kopia flushes as often).
-const FLUSH_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
-/// A session marker older than this is written anew: clean-up spares packs for 96 hours after it.
-const MARKER_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(12);
 /// Buffers of blobs at least so large are used again, so many of them at most.
 const RECYCLED_BYTES_MIN: usize = 4 << 20;
 const SPARE_PACKS_MAX: usize = 2;
-/// How long to wait for packs under way before looking again.
-const SETTLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 /// The random bytes that a pack begins with and is padded with.
 const PREAMBLE_LEN: usize = 32;
 const PADDING_LEN_MAX: usize = 4096;
@@ -49,6 +44,10 @@ pub struct WriteSession {
     marker: tokio::sync::Mutex<Option<Marker>>,
     id: SessionId,
     last_flush: Mutex<Timestamp>,
+    /// How many contents may wait for an index.
+    unindexed_max: usize,
+    /// Told when contents have come further, or the session has failed.
+    change: tokio::sync::Notify,
     /// Buffers of packs that were stored.
     spare_packs: SparePacks,
 }
@@ -78,37 +77,6 @@ impl Drop for Recycled {
             }
         }
     }
-}
-
-#[derive(Debug)]
-struct Marker {
-    blobs: Vec<BlobId>,
-    start: Timestamp,
-    written: Timestamp,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    contents: HashMap<ContentId, PendingContent>,
-    /// Entries for contents that are to be hidden from listings and deduplication.
-    deletions: Vec<IndexEntry>,
-    /// How many of `contents` are [`PendingContent::Stored`].
-    stored: usize,
-    manifests: Vec<ManifestEntry>,
-    summary: SessionSummary,
-    failed: bool,
-    /// Goes up with every [`WriteSession::settle`].
-    generation: u64,
-    /// How many contents of each generation are claimed and not yet stored.
-    claimed: BTreeMap<u64, usize>,
-}
-
-#[derive(Debug)]
-enum PendingContent {
-    /// Somewhere between the hash and the end of its pack's upload, since this generation.
-    Claimed(u64),
-    /// In a pack that is safely stored, in no index yet.
-    Stored(IndexEntry),
 }
 
 #[derive(Debug, Default)]
@@ -175,6 +143,8 @@ impl Repository {
             packs: Mutex::default(),
             marker: tokio::sync::Mutex::default(),
             last_flush: Mutex::new(self.now()),
+            unindexed_max: publish::UNINDEXED_MAX,
+            change: tokio::sync::Notify::new(),
             spare_packs: SparePacks::default(),
             repository: self.clone(),
         })
@@ -195,6 +165,7 @@ impl WriteSession {
     /// Marks the session as failed: nothing that it has not yet published will be.
     pub(crate) fn fail(&self) {
         lock(&self.pending).failed = true;
+        self.change.notify_waiters();
     }
 
     fn check_not_failed(&self) -> Result<()> {
@@ -223,15 +194,7 @@ impl WriteSession {
         if pending.failed {
             return Err(MoverError::SessionFailed);
         }
-        let generation = pending.generation;
-        match pending.contents.entry(*id) {
-            Entry::Occupied(_) => Ok(None),
-            Entry::Vacant(place) => {
-                place.insert(PendingContent::Claimed(generation));
-                *pending.claimed.entry(generation).or_default() += 1;
-                Ok(Some(timestamp))
-            }
-        }
+        Ok(pending.claim(*id).then_some(timestamp))
     }
 
     /// Looks a hashed content up, and compresses and encrypts it if it is new, into what `buffer` gives for a length.
@@ -245,15 +208,15 @@ impl WriteSession {
         buffer: impl FnOnce(usize) -> Vec<u8>,
     ) -> Result<(ContentId, Sealed)> {
         let id = ContentId::new(prefix, hash);
-        let Some(timestamp) = self.claim(&id)? else {
-            return Ok((id, Sealed::Known));
-        };
-        let sealer = self.repository.sealer();
         let original_len = ContentLen::of(plain).ok_or(MoverError::BadOption {
             option: "splitter",
             value: self.repository.format().splitter.clone(),
             reason: "it made a content of 256 MiB or more",
         })?;
+        let Some(timestamp) = self.claim(&id)? else {
+            return Ok((id, Sealed::Known));
+        };
+        let sealer = self.repository.sealer();
         let shrunk = compression.filter(|compression| tools.compress(*compression, plain));
         let stored = if shrunk.is_some() { &tools.compressed } else { plain };
         let nonce: [u8; NONCE_LEN] = self.repository.random_bytes();
@@ -275,20 +238,26 @@ impl WriteSession {
         let full = u64::from(self.repository.format().max_pack_size);
         let mut packs = lock(&self.packs);
         let place = packs.place(class);
-        let pack = place.get_or_insert_with(|| self.open_pack(class));
+        let id = about.id;
         let original_len = u64::from(about.original_len.bytes());
-        pack.add(about, bytes).map_err(|source| MoverError::Blob {
+        let pack = place.get_or_insert_with(|| self.open_pack(class));
+        let added = pack.add(about, bytes);
+        added.map_err(|source| MoverError::Blob {
             blob: pack.id().clone(),
             source,
         })?;
         let closed = if pack.len() as u64 >= full { place.take() } else { None };
         drop(packs);
-        {
+        let was_last = {
             let mut pending = lock(&self.pending);
             pending.summary.new_contents += 1;
             pending.summary.new_bytes += original_len;
+            pending.packed(&id)
+        };
+        if was_last {
+            self.change.notify_waiters();
         }
-        closed.map(|pack| self.close_pack(pack, &[])).transpose()
+        closed.map(|pack| self.close_pack(pack)).transpose()
     }
 
     fn open_pack(&self, class: PackClass) -> OpenPack {
@@ -298,13 +267,13 @@ impl WriteSession {
         OpenPack::new(id, spare.unwrap_or_default(), preamble)
     }
 
-    fn close_pack(&self, pack: OpenPack, markers: &[IndexEntry]) -> Result<ClosedPack> {
+    fn close_pack(&self, pack: OpenPack) -> Result<ClosedPack> {
         let id = pack.id().clone();
         let mut padding = vec![0; PADDING_LEN_MAX];
         self.repository.fill_random(&mut padding);
         let nonce = self.repository.random_bytes();
         let tail = self.repository.random_bytes();
-        pack.close(self.repository.sealer(), &nonce, &padding, tail, markers)
+        pack.close(self.repository.sealer(), &nonce, &padding, tail, &[])
             .map_err(|source| MoverError::Blob { blob: id, source })
     }
 
@@ -312,30 +281,19 @@ impl WriteSession {
     pub(crate) async fn store_pack(&self, pack: ClosedPack) -> Result<()> {
         self.check_not_failed()?;
         let stored = self.store_pack_blob(&pack.id, pack.bytes).await;
+        let len = stored.inspect_err(|_| self.fail())?;
         let mut pending = lock(&self.pending);
-        match stored {
-            Ok(len) => {
-                pending.summary.blobs += 1;
-                pending.summary.stored_bytes += len;
-                for entry in pack.entries {
-                    pending.stored += 1;
-                    let before = pending.contents.insert(entry.id, PendingContent::Stored(entry));
-                    if let Some(PendingContent::Claimed(generation)) = before
-                        && let btree_map::Entry::Occupied(mut left) = pending.claimed.entry(generation)
-                    {
-                        *left.get_mut() -= 1;
-                        if *left.get() == 0 {
-                            left.remove();
-                        }
-                    }
-                }
-                Ok(())
-            }
-            Err(error) => {
-                pending.failed = true;
-                Err(error)
-            }
+        pending.summary.blobs += 1;
+        pending.summary.stored_bytes += len;
+        let mut was_last = false;
+        for entry in pack.entries {
+            was_last |= pending.stored(entry);
         }
+        drop(pending);
+        if was_last {
+            self.change.notify_waiters();
+        }
+        Ok(())
     }
 
     async fn store_pack_blob(&self, id: &BlobId, bytes: Vec<u8>) -> Result<u64> {
@@ -361,41 +319,6 @@ impl WriteSession {
         }
         debug!(blob = %id, bytes = len, "stored");
         Ok(len)
-    }
-
-    /// Makes sure that clean-up by others spares the packs of this session while no index names them.
-    async fn write_marker(&self) -> Result<()> {
-        let mut marker = self.marker.lock().await;
-        let now = self.repository.now();
-        if marker
-            .as_ref()
-            .is_some_and(|marker| now.duration_since(marker.written) < MARKER_EVERY)
-        {
-            return Ok(());
-        }
-        let start = marker.as_ref().map_or(now, |marker| marker.start);
-        let identity = self.repository.identity();
-        let text = SessionMarker {
-            id: self.id.clone(),
-            start_time: start,
-            checkpoint_time: now,
-            username: identity.user.clone(),
-            hostname: identity.host.clone(),
-        };
-        let nonce = self.repository.random_bytes();
-        let (blob, bytes) = self
-            .repository
-            .sealer()
-            .seal_blob("s", &self.id.to_string(), &nonce, &text.to_json());
-        self.put(&blob, bytes).await?;
-        let marker = marker.get_or_insert_with(|| Marker {
-            blobs: Vec::new(),
-            start,
-            written: now,
-        });
-        marker.written = now;
-        marker.blobs.push(blob);
-        Ok(())
     }
 
     /// Writes one content through all steps; packs that become full are stored before this returns.
@@ -449,144 +372,6 @@ impl WriteSession {
             data: None,
         };
         lock(&self.pending).manifests.push(deletion);
-    }
-
-    /// Does what is due while a long run goes on: writes an index when many contents wait for one or time has
-    /// passed, and reads the indexes anew before they are too old to deduplicate against.
-    pub(crate) async fn tend(&self) -> Result<()> {
-        let now = self.repository.now();
-        let flush_due = now.duration_since(*lock(&self.last_flush)) >= FLUSH_EVERY;
-        let stored = lock(&self.pending).stored;
-        if stored >= UNINDEXED_MAX || (stored > 0 && flush_due) {
-            self.publish_stored(Vec::new()).await?;
-            *lock(&self.last_flush) = now;
-        }
-        if self.repository.index_is_ageing() {
-            self.repository.refresh().await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until every content that was claimed before now is stored, while other threads go on writing. Afterwards
-    /// a directory that names such contents can be published.
-    pub(crate) async fn settle(&self) -> Result<()> {
-        let generation = {
-            let mut pending = lock(&self.pending);
-            pending.generation += 1;
-            pending.generation - 1
-        };
-        loop {
-            self.check_not_failed()?;
-            if lock(&self.pending).claimed.range(..=generation).next().is_none() {
-                return Ok(());
-            }
-            self.store_open_packs(&[]).await?;
-            std::thread::sleep(SETTLE_PAUSE);
-        }
-    }
-
-    async fn store_open_packs(&self, deletions: &[IndexEntry]) -> Result<()> {
-        let (data, metadata) = {
-            let mut packs = lock(&self.packs);
-            (packs.data.take(), packs.metadata.take())
-        };
-        for (pack, markers) in [(data, &[][..]), (metadata, deletions)] {
-            if let Some(pack) = pack {
-                let closed = self.close_pack(pack, markers)?;
-                self.store_pack(closed).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Publishes everything written so far: manifests, packs, indexes, in this order of need: a manifest is itself a
-    /// content, and no index is written before the packs that it names.
-    pub async fn flush(&self) -> Result<()> {
-        self.check_not_failed()?;
-        let flushed = self.flush_all().await;
-        if flushed.is_err() {
-            self.fail();
-        }
-        flushed
-    }
-
-    async fn flush_all(&self) -> Result<()> {
-        let manifests = std::mem::take(&mut lock(&self.pending).manifests);
-        if !manifests.is_empty() {
-            let batch = encode_batch(&manifests);
-            self.write_content(Some(ContentPrefix::MANIFEST), &batch, Some(Compression::ZstdFastest))
-                .await?;
-        }
-        let deletions = std::mem::take(&mut lock(&self.pending).deletions);
-        self.store_open_packs(&deletions).await?;
-        self.publish_stored(deletions).await?;
-        self.remove_markers().await;
-        *lock(&self.last_flush) = self.repository.now();
-        Ok(())
-    }
-
-    /// Writes an index of all contents whose packs are stored.
-    async fn publish_stored(&self, deletions: Vec<IndexEntry>) -> Result<()> {
-        let mut entries: Vec<IndexEntry> = {
-            let pending = lock(&self.pending);
-            let stored = pending.contents.values().filter_map(|content| match content {
-                PendingContent::Stored(entry) => Some(entry.clone()),
-                PendingContent::Claimed(_) => None,
-            });
-            stored.collect()
-        };
-        entries.extend(deletions);
-        if entries.is_empty() {
-            return Ok(());
-        }
-        entries.sort_unstable_by(|a, b| a.id.cmp(&b.id).then_with(|| b.supersedes(a).cmp(&a.supersedes(b))));
-        entries.dedup_by(|later, first| later.id == first.id);
-        let payload = encode_v2(&entries).map_err(MoverError::Settings)?;
-        self.write_marker().await?;
-        let (blobs, bytes) = self.write_index(&payload).await?;
-        self.repository.add_own_run(blobs, payload)?;
-        let mut pending = lock(&self.pending);
-        for entry in &entries {
-            if pending.contents.remove(&entry.id).is_some() {
-                pending.stored -= 1;
-            }
-        }
-        pending.summary.blobs += 1;
-        pending.summary.stored_bytes += bytes;
-        Ok(())
-    }
-
-    /// Writes an index blob into the current epoch, and looks afterwards whether the epoch was still open to writers.
-    ///
-    /// A blob that arrives two epochs late may be overlooked by a compaction that ran meanwhile, so it is written
-    /// again into the epoch that is current then. The late one is left alone: it does no harm.
-    async fn write_index(&self, payload: &[u8]) -> Result<(Vec<BlobId>, u64)> {
-        let mut written = Vec::new();
-        let mut bytes_written = 0;
-        loop {
-            let epoch = self.repository.read_write_epoch().await?;
-            let prefix = windlass_repo_format::epoch::uncompacted_blob_prefix(epoch);
-            let suffix = format!("{}-c1", self.id);
-            let nonce = self.repository.random_bytes();
-            let (blob, bytes) = self.repository.sealer().seal_blob(&prefix, &suffix, &nonce, payload);
-            bytes_written += self.put(&blob, bytes).await?;
-            written.push(blob);
-            if self.repository.read_write_epoch().await? < epoch + 2 {
-                return Ok((written, bytes_written));
-            }
-        }
-    }
-
-    /// Removes the session's markers. A marker that stays costs nothing but a delay in the clean-up of its packs.
-    async fn remove_markers(&self) {
-        let Some(marker) = self.marker.lock().await.take() else {
-            return;
-        };
-        for blob in marker.blobs {
-            if let Err(error) = self.repository.storage().delete(&blob).await {
-                debug!(%blob, %error, "the session's marker stays");
-            }
-        }
     }
 }
 

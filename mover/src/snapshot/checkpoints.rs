@@ -63,7 +63,7 @@ impl Checkpoint for Checkpoints<'_> {
         if let Some(before) = self.last.replace(entry) {
             self.session.delete_manifest(&before);
         }
-        block_on(self.session.flush())?;
+        block_on(self.session.publish())?;
         info!("checkpoint stored");
         self.next = now.checked_add(self.every).unwrap_or(Timestamp::MAX);
         Ok(())

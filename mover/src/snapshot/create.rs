@@ -12,7 +12,7 @@ use tracing::info;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::ObjectId;
 use windlass_repo_format::identity;
-use windlass_repo_format::manifest::ManifestId;
+use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
 use windlass_repo_format::policy::{EffectivePolicy, PolicySet};
 use windlass_repo_format::retention::{RetentionSnapshot, to_delete};
 use windlass_repo_format::snapshot::{DirEntry, SnapshotManifest, SnapshotStats, SourceInfo};
@@ -24,7 +24,7 @@ use super::{Failure, Lost, LostKind, Progress};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, EngineChoice, EngineSettings, probe};
-use crate::pipeline::{Control, Driver, Limits, Run, Visit};
+use crate::pipeline::{Control, Driver, Extended, Limits, Run, Visit};
 use crate::repository::{Manifests, Repository, SessionSummary, WriteSession};
 use crate::snapshots::{self, Snapshot};
 
@@ -156,6 +156,7 @@ pub fn create(
         splitter: repository.splitter(),
         splitter_wanted: options.splitter,
         compression: options.compression,
+        extended: Extended::default(),
     };
     let Opened { source, wrap } = Opened::open(repository, options, &visit, place, &previous)?;
     let mut checkpoints = Checkpoints::new(&session, draft.clone(), options.checkpoint_every);
@@ -189,7 +190,7 @@ pub fn create(
         session.delete_manifest(checkpoint);
     }
     let expired = match id {
-        Some(id) => expire(&session, &policy, (id, &manifest))?,
+        Some(id) => expire(&session, &policy, (id, &manifest), checkpoint.as_ref())?,
         None => Vec::new(),
     };
     block_on(session.flush())?;
@@ -293,13 +294,15 @@ fn is_identical(manifest: &SnapshotManifest, earlier: &[Snapshot]) -> bool {
     manifest.incomplete.is_none() && last.is_some_and(|last| object(&last.manifest) == object(manifest))
 }
 
-/// Deletes the snapshots of this source that the policy no longer wants.
+/// Deletes the snapshots of this source that the policy no longer wants. The checkpoint of this run is gone already.
 fn expire(
     session: &WriteSession,
     policy: &EffectivePolicy,
     (id, manifest): (ManifestId, &SnapshotManifest),
+    checkpoint: Option<&ManifestEntry>,
 ) -> Result<Vec<ManifestId>> {
-    let snapshots = block_on(snapshots::list(session.repository(), Some(&manifest.source)))?;
+    let mut snapshots = block_on(snapshots::list(session.repository(), Some(&manifest.source)))?;
+    snapshots.retain(|snapshot| checkpoint.is_none_or(|checkpoint| checkpoint.id != snapshot.id));
     let seen = |id: ManifestId, manifest: &SnapshotManifest| RetentionSnapshot {
         id: id.to_string(),
         start: manifest.start_time,

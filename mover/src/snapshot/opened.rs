@@ -64,6 +64,7 @@ impl Opened {
                     name,
                     place,
                     objects,
+                    visit.extended.clone(),
                 )?;
                 Ok(Self {
                     source: Source::Tree(Box::new(walk)),
