@@ -4,16 +4,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures_util::StreamExt;
+use tracing::subscriber::NoSubscriber;
+use tracing::warn;
 use windlass_mover::blocking::block_on;
 use windlass_mover::random::SystemRandom;
 use windlass_mover::repository::{CreateOptions, OpenOptions, Unlock};
 use windlass_mover::storage::filesystem::Sharding;
-use windlass_mover::storage::{FileSystem, Storage, StorageError};
+use windlass_mover::storage::{FileSystem, Storage};
 use windlass_mover::{Identity, MoverError, Repository};
 use windlass_repo_format::FormatError;
+use windlass_repo_format::format_blob::FORMAT_BLOB_NAME;
 
 use crate::arguments::GlobalOptions;
 use crate::default_repository::DefaultRepository;
+use crate::exit::WrongPassword;
 use crate::figures::quoted;
 use crate::interrupt::Interrupt;
 use crate::password::{self, Password, Question};
@@ -99,8 +104,12 @@ impl Context {
         let storage = open_storage(place)?;
         let password = self.password(place, false)?;
         let options = OpenOptions::new(self.identity.clone());
-        let opened = block_on(Repository::open(storage, Unlock::Password(password), options));
-        opened.map_err(|error| explained(error, place))
+        let opened = Repository::open(Arc::new(storage.clone()), Unlock::Password(password), options);
+        let repository = block_on(opened).map_err(|error| explained(error, place))?;
+        if storage.sharding_is_guess() {
+            warn!(folder = %place.folder.display(), "no .shards file; blobs are kept in folders of 3 and 3 letters");
+        }
+        Ok(repository)
     }
 
     /// Makes a repository at a place and opens it.
@@ -171,52 +180,49 @@ pub(crate) fn about_password_file(file: &Path) -> String {
     )
 }
 
-fn open_storage(place: &Place) -> anyhow::Result<Arc<dyn Storage>> {
-    let opened = FileSystem::open(&place.folder);
-    let opened = opened.with_context(|| format!("cannot open the repository at {}", place.folder.display()))?;
-    Ok(Arc::new(opened))
+fn open_storage(place: &Place) -> anyhow::Result<FileSystem> {
+    // What it has to report is reported when it has turned out that there is a repository.
+    let opened = tracing::subscriber::with_default(NoSubscriber::default(), || FileSystem::open(&place.folder));
+    opened.with_context(|| format!("cannot open the repository at {}", place.folder.display()))
 }
 
 /// A new repository must not change how blobs that are there already are found.
 fn refuse_to_touch(place: &Place) -> anyhow::Result<()> {
-    let location = place.folder.display().to_string();
-    let storage = match FileSystem::open(&place.folder) {
-        Err(StorageError::NoStorage { .. }) => return Ok(()),
-        opened => opened.with_context(|| format!("cannot make a repository at {location}"))?,
-    };
-    use futures_util::StreamExt;
-    match block_on(storage.list("").next()) {
-        None => Ok(()),
-        Some(Ok(found)) => {
-            let found = format!("blob {}", found.id);
-            Err(MoverError::AlreadyARepository { location, found }.into())
-        }
-        Some(Err(error)) => Err(error).with_context(|| format!("cannot look into {location}")),
+    if !place.folder.is_dir() {
+        return Ok(());
     }
+    let location = place.folder.display().to_string();
+    let storage = open_storage(place)?;
+    let is_repository = block_on(storage.metadata(&FORMAT_BLOB_NAME.into())).is_ok();
+    let first = match block_on(storage.list("").next()) {
+        None => return Ok(()),
+        Some(first) => first.with_context(|| format!("cannot look into {location}"))?,
+    };
+    let found = if is_repository {
+        "a repository".to_owned()
+    } else {
+        format!("blob {}", first.id)
+    };
+    Err(MoverError::AlreadyARepository { location, found }.into())
 }
 
-/// Says plainly what the usual mistakes are.
+/// Says plainly what the usual mistake is.
 fn explained(error: MoverError, place: &Place) -> anyhow::Error {
-    let is_password = matches!(
-        &error,
-        MoverError::Blob {
-            source: FormatError::WrongPassword,
-            ..
-        }
-    );
-    let error = anyhow::Error::new(error);
-    if !is_password {
-        return error;
-    }
+    let MoverError::Blob {
+        source: FormatError::WrongPassword,
+        ..
+    } = error
+    else {
+        return error.into();
+    };
     let waiting = place.default.as_ref().map(DefaultRepository::new_password_file);
-    let waiting = waiting.filter(|file| file.exists()).map_or_else(String::new, |file| {
-        format!(
-            " (a change of the password was interrupted: try --password-file {})",
-            file.display()
-        )
+    let more = waiting.filter(|file| file.exists()).map(|file| {
+        let file = file.display();
+        format!("; a change of the password was interrupted, so try --password-file {file}")
     });
-    error.context(format!(
-        "wrong password for the repository at {}{waiting}",
-        place.folder.display()
-    ))
+    let error = WrongPassword {
+        location: place.folder.display().to_string(),
+        more: more.unwrap_or_default(),
+    };
+    error.into()
 }

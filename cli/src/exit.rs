@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use serde_json::json;
 use windlass_mover::MoverError;
 use windlass_mover::storage::StorageError;
-use windlass_repo_format::FormatError;
 
 use crate::figures::shown;
 
@@ -34,6 +33,16 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct WrongUse(pub String);
+
+/// The password does not open the repository.
+#[derive(Debug, thiserror::Error)]
+#[error("wrong password for the repository at {location} (or its blob kopia.repository is damaged){more}")]
+pub(crate) struct WrongPassword {
+    /// Where the repository is.
+    pub location: String,
+    /// What else has to be said; empty, or with what separates it.
+    pub more: String,
+}
 
 /// The command was interrupted and has cleaned up.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +130,7 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
             Some(MoverError::File { source, .. }) => hints.extend(file_hint(source)),
             _ => {}
         }
-        if let Some(FormatError::WrongPassword) = cause.downcast_ref::<FormatError>() {
+        if cause.is::<WrongPassword>() {
             hints.push("Check --password-file, WINDLASS_PASSWORD and KOPIA_PASSWORD; upper and lower case count, and so do spaces.");
         }
     }

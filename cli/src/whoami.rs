@@ -76,9 +76,12 @@ pub(crate) fn source_argument(text: &str, identity: &Identity) -> anyhow::Result
     Ok(parsed.ok_or_else(|| WrongUse(format!("{text:?} is no source: write a path or user@host:path")))?)
 }
 
-/// Reads exactly one source: `user@host:path`, or a path of this user and host.
+/// Reads exactly one source: `user@host:path`, or an absolute path of this user and host.
 pub(crate) fn one_source(text: &str, identity: &Identity) -> anyhow::Result<SourceInfo> {
     let wrong = || WrongUse(format!("{text:?} does not name one source: write user@host:path"));
+    if !text.contains('@') && !text.starts_with('/') {
+        return Err(wrong().into());
+    }
     match source_argument(text, identity)? {
         SourceArgument::Path(source) if !source.user_name.is_empty() && !source.host.is_empty() => Ok(SourceInfo {
             host: source.host,
@@ -115,7 +118,7 @@ mod tests {
             ("ann".to_owned(), "there".to_owned(), "a/b".to_owned())
         );
         assert_eq!(one_source("/a/../b/", &us).unwrap().path, "/b");
-        for wrong in ["", "ann@there", "@there", "@:x", "ann@:x", "(global)"] {
+        for wrong in ["", "ann@there", "@there", "@:x", "ann@:x", "(global)", "ann"] {
             assert!(one_source(wrong, &us).unwrap_err().is::<WrongUse>(), "{wrong}");
         }
     }

@@ -82,7 +82,7 @@ pub(crate) struct Create {
 
     /// Cut all files so, whatever the policies say
     ///
-    /// Contents that were cut in another way are not found again, so everything is stored anew.
+    /// Files that are read now and were cut in another way before are stored anew.
     #[arg(long, value_name = "NAME", hide_possible_values = true,
         value_parser = PossibleValuesParser::new(SplitterAlgorithm::ALL.map(SplitterAlgorithm::name)))]
     splitter: Option<String>,

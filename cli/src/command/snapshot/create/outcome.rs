@@ -110,18 +110,12 @@ impl Outcome<'_> {
         if let Some(root) = report.root() {
             facts.add("root", root.to_string());
         }
-        let mut files = count(amount.files);
-        if report.manifest.stats.cached_files > 0 {
-            files += &format!(
-                ", and {} unchanged",
-                things(report.manifest.stats.cached_files, "file or link")
-            );
+        let (links, folders) = (things(amount.symlinks, "link"), things(amount.directories, "folder"));
+        facts.add("files", format!("{}, {links}, in {folders}", count(amount.files)));
+        let unchanged = report.manifest.stats.cached_files;
+        if unchanged > 0 {
+            facts.add("unchanged", format!("{} of the files and links", count(unchanged)));
         }
-        facts.add("files", files);
-        facts.add(
-            "folders",
-            format!("{}, {}", count(amount.directories), things(amount.symlinks, "link")),
-        );
         facts.add("size", size(amount.bytes));
         let pace = rate(report.bytes_read, self.time);
         facts.add(
