@@ -91,6 +91,8 @@ pub(crate) struct Item {
     pub previous: Vec<DirEntry>,
     /// Larger entries are left out.
     pub max_file_size: Option<u64>,
+    /// Entries on another file system are left out.
+    pub device: Option<u64>,
 }
 
 /// A large file that is to be read by the engine.

@@ -63,7 +63,8 @@ impl Visit {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
             Err(error) => return Err(failed(&item, &error)),
         };
-        if item.max_file_size.is_some_and(|limit| attributes.size > limit) {
+        let too_large = item.max_file_size.is_some_and(|limit| attributes.size > limit);
+        if too_large || item.device.is_some_and(|device| attributes.device != device) {
             return Err(Event::Excluded {
                 kind: attributes.kind,
                 size: attributes.size,

@@ -158,12 +158,14 @@ impl Walk {
         let previous: Vec<DirEntry> = level.previous.find(&self.repository, true, &name);
         let directory = level.directory.clone();
         let max_file_size = level.rules.max_file_size();
+        let device = level.rules.one_file_system().then_some(level.device);
         Some(Walked::Item(Item {
             sequence: self.number(),
             directory,
             name,
             previous,
             max_file_size,
+            device,
         }))
     }
 
