@@ -64,7 +64,7 @@ impl DefaultRepository {
         }
         let mut bytes = Zeroizing::new([0; 32]);
         random.fill(&mut *bytes);
-        let password = Zeroizing::new(hex::encode(&*bytes));
+        let password = Zeroizing::new(hex::encode(*bytes));
         match self.write(&self.password_file(), &password) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             written => written.with_context(|| format!("cannot write {}", self.password_file().display())),

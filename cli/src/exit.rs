@@ -65,7 +65,7 @@ pub(crate) fn of_parsing(error: &clap::Error) -> ExitCode {
 /// Tells a person, or a script, why it did not work.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> Exit {
     let find = |is: fn(&(dyn Error + 'static)) -> bool| error.chain().any(is);
-    if find(|cause| is_broken_pipe(cause)) {
+    if find(is_broken_pipe) {
         // Who reads our output has seen enough (`windlass snapshot ls ID | head`).
         return Exit::Failed;
     }

@@ -86,6 +86,17 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     text
 }
 
+/// An error and all its causes in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    shown(text.as_bytes())
+}
+
 /// A word as it can be pasted into a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:@%,".contains(&byte);

@@ -57,11 +57,13 @@ impl Drop for Quiet {
 }
 
 /// The line that was typed; `None` when it was given up.
-fn read_line(keys: impl Read) -> io::Result<Option<Zeroizing<String>>> {
+fn read_line(mut keys: impl Read) -> io::Result<Option<Zeroizing<String>>> {
     const LEN_MAX: usize = 64 << 10;
     let mut line = Zeroizing::new(Vec::with_capacity(256));
-    for key in keys.bytes() {
-        match key? {
+    let mut key = [0];
+    // One at a time: what is typed behind the line is for whoever asks next.
+    while keys.read(&mut key)? == 1 {
+        match key[0] {
             b'\r' | b'\n' => break,
             3 | 28 => return Ok(None),
             4 if line.is_empty() => return Ok(None),

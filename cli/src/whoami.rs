@@ -79,7 +79,7 @@ pub(crate) fn source_argument(text: &str, identity: &Identity) -> anyhow::Result
 /// Reads exactly one source: `user@host:path`, or an absolute path of this user and host.
 pub(crate) fn one_source(text: &str, identity: &Identity) -> anyhow::Result<SourceInfo> {
     let wrong = || WrongUse(format!("{text:?} does not name one source: write user@host:path"));
-    if !text.contains('@') && !text.starts_with('/') {
+    if !text.starts_with('/') && text.find('@').is_none_or(|at| at == 0) {
         return Err(wrong().into());
     }
     match source_argument(text, identity)? {

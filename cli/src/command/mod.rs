@@ -1,6 +1,7 @@
 //! The directory board: every command, by its noun.
 
 mod completions;
+mod inspection;
 mod repo;
 mod snapshot;
 

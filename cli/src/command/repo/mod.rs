@@ -2,8 +2,10 @@
 
 mod change_password;
 mod init;
+mod recover_index;
 mod settings;
 mod status;
+mod verify;
 
 use clap::Subcommand;
 
@@ -17,8 +19,12 @@ pub(crate) enum Repo {
     Init(init::Init),
     /// Show what a repository is like and how big it has become
     Status(status::Status),
+    /// Check that everything in a repository is there and unharmed
+    Verify(verify::Verify),
     /// Give a repository another password
     ChangePassword(change_password::ChangePassword),
+    /// Write the indexes anew from the packs
+    RecoverIndex(recover_index::RecoverIndex),
 }
 
 impl Repo {
@@ -26,7 +32,9 @@ impl Repo {
         match self {
             Self::Init(init) => init.run(context),
             Self::Status(status) => status.run(context),
+            Self::Verify(verify) => verify.run(context),
             Self::ChangePassword(change) => change.run(context),
+            Self::RecoverIndex(recover) => recover.run(context),
         }
     }
 }

@@ -5,8 +5,6 @@ use windlass_mover::snapshots::Snapshot;
 use windlass_repo_format::retention::RetentionSnapshot;
 use windlass_repo_format::snapshot::{DirEntry, SnapshotManifest, SourceInfo};
 
-use crate::figures::shown;
-
 /// A source as people write it.
 pub(super) fn source_text(source: &SourceInfo) -> String {
     format!("{}@{}:{}", source.user_name, source.host, source.path)
@@ -46,17 +44,6 @@ impl Amount {
 /// As much of the ID as makes it one of a kind.
 pub(super) fn short_id(snapshot: &Snapshot) -> String {
     snapshot.id.to_string()[..12].to_owned()
-}
-
-/// An error and all its causes in one line.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    shown(text.as_bytes())
 }
 
 /// What retention wants to know of a snapshot.

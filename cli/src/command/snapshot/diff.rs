@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use windlass_mover::blocking::block_on;
 use windlass_mover::diff::{Change, Differences, diff};
 
+use super::entry;
 use super::place::{ID_HELP, Place};
-use super::{described, entry};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::figures::{count, shown};
+use crate::figures::{chain, count, shown};
 use crate::output::{self, JsonStream};
 use crate::progress::say;
 
@@ -63,7 +63,7 @@ impl Diff {
                 Ok(None) => break,
                 Ok(Some(change)) => change,
                 Err(error) => {
-                    tally.errors.push(described::chain(&error));
+                    tally.errors.push(chain(&error));
                     continue;
                 }
             };

@@ -63,7 +63,7 @@ mod tests {
 
     fn entry(kind: EntryKind, mode: u32) -> DirEntry {
         let json = json!({"name": "n", "type": kind.as_str(), "mtime": "2024-01-01T00:00:00Z", "obj": ""});
-        let mut entry: DirEntry = serde_json::from_value(json).unwrap();
+        let mut entry: DirEntry = serde_json::from_str(&json.to_string()).unwrap();
         entry.mode = GoMode::from_unix_permissions(mode);
         entry
     }

@@ -16,7 +16,7 @@ use windlass_repo_format::snapshot::SourceInfo;
 use super::described::{self, Amount};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::figures::{count, moment, shown, size};
+use crate::figures::{chain, count, moment, shown, size};
 use crate::progress::say;
 use crate::table::{Align, Table};
 use crate::{output, whoami};
@@ -76,10 +76,7 @@ impl List {
             output::text(&text(&by_source, &reasons, total))?;
         }
         for (id, error) in &listed.unreadable {
-            say(&format!(
-                "windlass: snapshot {id} cannot be listed: {:#}",
-                described::chain(error)
-            ));
+            say(&format!("windlass: snapshot {id} cannot be listed: {:#}", chain(error)));
         }
         Ok(if listed.unreadable.is_empty() {
             Exit::Done

@@ -8,11 +8,11 @@ use serde_json::json;
 use windlass_mover::blocking::block_on;
 use windlass_mover::diff::{Found, list_entries};
 
+use super::entry;
 use super::place::{ID_HELP, Place};
-use super::{described, entry};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::figures::{moment, shown, size};
+use crate::figures::{chain, moment, shown, size};
 use crate::output::{self, JsonStream};
 use crate::progress::say;
 
@@ -61,7 +61,7 @@ impl Ls {
                     Some(stream) => stream.push(&entry::json(&found.path, &found.entry))?,
                     None => writeln!(out, "{}", self.line(&found))?,
                 },
-                Err(error) => errors.push(described::chain(&error)),
+                Err(error) => errors.push(chain(&error)),
             }
         }
         let exit = if errors.is_empty() { Exit::Done } else { Exit::Failed };

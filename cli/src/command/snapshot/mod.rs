@@ -11,6 +11,7 @@ mod ls;
 mod place;
 mod restore;
 mod show;
+mod verify;
 
 use clap::Subcommand;
 
@@ -36,6 +37,8 @@ pub(crate) enum Snapshot {
     Cat(cat::Cat),
     /// Bring a snapshot, or a part of one, back
     Restore(restore::Restore),
+    /// Check that snapshots can be restored
+    Verify(verify::Verify),
 }
 
 impl Snapshot {
@@ -49,6 +52,7 @@ impl Snapshot {
             Self::Ls(ls) => ls.run(context),
             Self::Cat(cat) => cat.run(context),
             Self::Restore(restore) => restore.run(context),
+            Self::Verify(verify) => verify.run(context),
         }
     }
 }

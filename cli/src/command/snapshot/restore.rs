@@ -12,11 +12,10 @@ use serde_json::json;
 use windlass_mover::MoverError;
 use windlass_mover::restore::{DirectoryTimes, Overwrite, RestoreOptions, RestoreProgress, RestoreReport, restore};
 
-use super::described;
 use super::place::{Found, ID_HELP, Place};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::figures::{count, duration, parse_size, rate, shown, size, things};
+use crate::figures::{chain, count, duration, parse_size, rate, shown, size, things};
 use crate::output;
 use crate::progress::{Meter, Reading, say};
 use crate::table::Facts;
@@ -137,7 +136,7 @@ impl Restore {
             let failures = report
                 .failures
                 .iter()
-                .map(|(path, error)| json!({"path": path.to_string_lossy(), "error": described::chain(error)}));
+                .map(|(path, error)| json!({"path": path.to_string_lossy(), "error": chain(error)}));
             return output::json(&json!({
                 "snapshot": found.snapshot.id.to_string(),
                 "target": self.target.to_string_lossy(),
@@ -155,7 +154,7 @@ impl Restore {
         }
         for (path, error) in &report.failures {
             let path = shown(path.as_os_str().as_encoded_bytes());
-            say(&format!("cannot restore {path}: {}", described::chain(error)));
+            say(&format!("cannot restore {path}: {}", chain(error)));
         }
         let listed = report.failures.len() as u64;
         if report.failed > listed {
