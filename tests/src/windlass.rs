@@ -113,10 +113,17 @@ impl Windlass {
         self.run(&["repo", "status", "--json"]).json()
     }
 
-    /// Takes a snapshot as user `u` on host `h`, which is who the Kopia of these tests is.
+    /// Takes a snapshot as user `u` on host `h`, which is who the Kopia of these tests is. Every file must be read; the
+    /// exit code must be 3 where the format cannot keep what a user would miss (a name), and 0 elsewhere.
     #[track_caller]
     pub fn snapshot(&self, tree: &Path, options: &[&str]) -> WindlassSnapshot {
-        WindlassSnapshot::from_json(self.try_snapshot(tree, options).succeeds().json())
+        let outcome = self.try_snapshot(tree, options);
+        let json = outcome.json();
+        let losses = json["notKept"].as_object().into_iter().flatten();
+        let lost = losses.filter(|(_, kind)| kind["isLoss"] == true).count();
+        assert_eq!(json["errorCount"], 0, "{json}");
+        outcome.exits_with(if lost > 0 { 3 } else { 0 });
+        WindlassSnapshot::from_json(json)
     }
 
     /// Tries to take a snapshot; what could not be kept shows in the exit code.
