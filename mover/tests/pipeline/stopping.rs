@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use windlass_mover::clock::Clock;
+use jiff::SignedDuration;
 use windlass_mover::repository::CreateOptions;
 use windlass_mover::snapshot::{SnapshotOptions, SnapshotReport};
 use windlass_mover::storage::Storage;
 use windlass_mover::{MoverError, Repository};
 use windlass_repo_format::policy::{Policy, RetentionPolicy};
 
-use crate::world::{Hooked, Tree, World, noise, read_tree, small_chunks, snapshot_of, splitter, stoppable};
+use crate::world::{Hasty, Hooked, Tree, World, noise, read_tree, small_chunks, snapshot_of, splitter, stoppable};
 
 /// More than a pack can hold, in files of all sizes.
 fn fill(world: &World) {
@@ -124,29 +123,6 @@ fn a_single_file_that_is_stopped_leaves_nothing() {
     assert_eq!(world.list(&world.open()).len(), 0);
 }
 
-/// A clock that goes on by itself: some time passes whenever somebody looks.
-#[derive(Debug)]
-struct Hasty {
-    start: Timestamp,
-    looks: AtomicU64,
-    step: Duration,
-}
-
-impl Clock for Hasty {
-    fn now(&self) -> Timestamp {
-        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
-        self.start.checked_add(self.step * looks as u32).unwrap()
-    }
-}
-
-fn hasty(world: &World, step: Duration) -> Arc<Hasty> {
-    Arc::new(Hasty {
-        start: world.clock.now(),
-        looks: AtomicU64::new(0),
-        step,
-    })
-}
-
 /// Watches every index that is published: what is visible at that moment must be whole.
 fn look_at_every_index(world: &World, clock: Arc<Hasty>, found: Arc<std::sync::Mutex<Vec<Seen>>>) -> Repository {
     let memory = world.memory.clone();
@@ -191,7 +167,7 @@ fn checkpoints_can_be_read_and_give_way_to_the_snapshot() {
         let world = World::new();
         fill(&world);
         let found = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let repository = look_at_every_index(&world, hasty(&world, Duration::from_millis(200)), found.clone());
+        let repository = look_at_every_index(&world, world.hasty(Duration::from_millis(200)), found.clone());
         let options = SnapshotOptions {
             single_thread,
             checkpoint_every: Duration::from_secs(8),
@@ -223,7 +199,7 @@ fn a_checkpoint_of_a_run_that_died_is_built_on() {
         }
         windlass_mover::storage::faulty::Fault::None
     });
-    let repository = world.open_with(Arc::new(storage), hasty(&world, Duration::from_millis(100))).unwrap();
+    let repository = world.open_with(Arc::new(storage), world.hasty(Duration::from_millis(100))).unwrap();
     let options = SnapshotOptions {
         single_thread: true,
         checkpoint_every: Duration::from_secs(2),
@@ -260,7 +236,7 @@ fn retention_counts_the_new_snapshot_and_not_its_checkpoints() {
     for round in 0..4u64 {
         world.file("changing", noise(round, 100_000));
         world.clock.advance(SignedDuration::from_hours(5));
-        let clock = hasty(&world, Duration::from_millis(50));
+        let clock = world.hasty(Duration::from_millis(50));
         let repository = world.open_with(Arc::new(world.memory.clone()), clock).unwrap();
         let options = SnapshotOptions {
             single_thread: true,
@@ -294,7 +270,7 @@ fn checkpoints_change_nothing_in_the_result() {
         ..world.options()
     });
     for (single_thread, step) in [(true, 100), (false, 300)] {
-        let clock = hasty(&world, Duration::from_millis(step));
+        let clock = world.hasty(Duration::from_millis(step));
         let repository = world.open_with(Arc::new(world.fork()), clock).unwrap();
         let options = SnapshotOptions {
             single_thread,
