@@ -18,7 +18,7 @@ use windlass_mover::snapshot::{Progress, SnapshotOptions, create};
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use crate::context::Context;
+use crate::context::{Context, refuse_lost_index};
 use crate::exit::{Exit, WrongUse};
 use crate::figures::{parse_duration, parse_size};
 use crate::progress::{Meter, Reading};
@@ -134,6 +134,7 @@ impl Create {
         } else {
             context.open_at(&place)?
         };
+        refuse_lost_index(&repository)?;
         let began = Instant::now();
         let stop = context.interrupt.heed();
         let progress = Arc::new(Progress::default());

@@ -14,7 +14,7 @@ use windlass_repo_format::retention::{RetentionSnapshot, retention_reasons};
 use windlass_repo_format::snapshot::SourceInfo;
 
 use super::described::{self, Amount};
-use crate::context::Context;
+use crate::context::{Context, refuse_lost_index};
 use crate::exit::Exit;
 use crate::figures::{chain, count, moment, shown, size};
 use crate::progress::say;
@@ -55,6 +55,9 @@ impl List {
         let repository = context.open()?;
         let listed = block_on(snapshots::list_all(&repository, None))?;
         let total = listed.snapshots.len();
+        if total == 0 {
+            refuse_lost_index(&repository)?;
+        }
         let mut by_source: BTreeMap<Source, Vec<Snapshot>> = BTreeMap::new();
         for snapshot in listed.snapshots {
             let source = source_of(&snapshot.manifest.source);

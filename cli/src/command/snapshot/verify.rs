@@ -10,7 +10,7 @@ use windlass_mover::snapshots;
 use windlass_mover::verify::{VerifyOptions, VerifyProgress, verify_snapshots};
 
 use crate::command::inspection;
-use crate::context::Context;
+use crate::context::{Context, refuse_lost_index};
 use crate::exit::Exit;
 use crate::figures::{chain, things};
 use crate::progress::say;
@@ -48,6 +48,7 @@ impl Verify {
         let mut wanted = Vec::new();
         let mut unreadable = Vec::new();
         if self.ids.is_empty() {
+            refuse_lost_index(&repository)?;
             let listed = block_on(snapshots::list_all(&repository, None))?;
             (wanted, unreadable) = (listed.snapshots, listed.unreadable);
         }
