@@ -1,3 +1,5 @@
+//! Restores of all kinds of trees, good and bad, from a repository in memory.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
@@ -148,6 +150,14 @@ fn of_a_name_that_comes_twice_the_first_is_restored() {
         assert_eq!(failed_names(&report), ["same"]);
         assert_eq!(fs::read(target.path().join("same")).unwrap(), b"first");
     }
+    let target = folder();
+    let refused = [sample.file("x/y", b""), first, sample.file("z", b""), second.clone()];
+    let report = restored(&sample, &sample.directory("top", &refused), target.path(), &usual());
+    assert_eq!(
+        failed_names(&report),
+        ["same", "x/y"],
+        "a refused name does not hide another"
+    );
     let target = folder();
     let entries = [sample.directory("same", &[sample.file("inside", b"kept")]), second];
     let report = restored(&sample, &sample.directory("top", &entries), target.path(), &usual());

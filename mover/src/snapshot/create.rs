@@ -31,6 +31,10 @@ use crate::snapshots::{self, Snapshot};
 /// Kopia's bound between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(45 * 60);
 
+/// Indexes that were read so long ago are read again before a snapshot: others may have written, policies and
+/// snapshots too.
+const INDEX_FRESH_FOR: Duration = Duration::from_secs(10);
+
 /// What is to be snapshotted, and how.
 #[derive(Clone, Debug)]
 pub struct SnapshotOptions {
@@ -138,6 +142,9 @@ pub fn create(
     progress: &Arc<Progress>,
     stop: &Arc<AtomicBool>,
 ) -> Result<SnapshotReport> {
+    if repository.index_age().unsigned_abs() >= INDEX_FRESH_FOR {
+        block_on(repository.refresh())?;
+    }
     let manifests = block_on(repository.manifests())?;
     let place = policies(&manifests)?.place(&identity_of(&options.source));
     let policy = place.effective().clone();

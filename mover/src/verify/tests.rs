@@ -1,3 +1,5 @@
+//! Inspections of repositories in memory, sound and damaged.
+
 use super::*;
 use crate::blocking::block_on;
 use crate::random::SeededRandom;

@@ -1,0 +1,189 @@
+//! The next time: what has not changed is not read again, and what has is.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use windlass_mover::snapshot::{SnapshotOptions, SnapshotReport};
+use windlass_mover::storage::Counting;
+use windlass_repo_format::policy::{Policy, RetentionPolicy};
+use windlass_repo_format::snapshot::EntryKind;
+
+use crate::world::{Hooked, World, is_root, noise, set_mtime, stoppable};
+
+/// Files, cached ones and bytes that a run read.
+fn counts(report: &SnapshotReport) -> (u64, u64, u64) {
+    let stats = report.manifest.stats;
+    (stats.non_cached_files, stats.cached_files, report.bytes_read)
+}
+
+#[test]
+fn nothing_is_read_when_nothing_has_changed() {
+    let world = World::new();
+    world.file("a", "1").file("sub/b", noise(1, 500_000)).file("empty", "").link("link", "a");
+    let storage = Arc::new(Counting::new(world.memory.clone()));
+    let repository = world.open_through(storage.clone()).unwrap();
+    let first = world.snapshot(&repository);
+    assert_eq!(counts(&first), (3, 0, 500_002));
+    let before = storage.counts();
+    let second = world.snapshot(&repository);
+    assert_eq!(counts(&second), (0, 4, 0));
+    assert_eq!(second.root(), first.root());
+    assert_eq!(second.manifest.stats.total_size, 500_002, "cached links count with their targets");
+    assert_eq!(first.manifest.stats.total_size, 500_001, "read ones do not");
+    let after = storage.counts();
+    // The marker, the pack with the manifest, its index.
+    assert_eq!(after.puts - before.puts, 3);
+    // Nothing of the files; the two earlier directories and the manifests only.
+    assert!(after.read_bytes - before.read_bytes < 20_000);
+    let forced = world.snapshot_with(&repository, &SnapshotOptions {
+        force_read: true,
+        ..world.options()
+    });
+    assert_eq!(counts(&forced), (3, 0, 500_002));
+    assert_eq!(forced.root(), first.root());
+}
+
+#[test]
+fn every_attribute_that_changes_has_exactly_its_file_read_again() {
+    let world = World::new();
+    let names = ["mtime", "mtime-by-one", "mode", "owner", "group", "size", "sticky", "back"];
+    for name in names {
+        world.file(name, format!("content of {name}"));
+        set_mtime(&world.path(name), "2026-01-01T00:00:00.5Z".parse().unwrap());
+    }
+    world.link("link", "old");
+    let repository = world.open();
+    world.snapshot(&repository);
+    let mut changes: Vec<(&str, Box<dyn Fn()>)> = vec![
+        ("mtime", Box::new(|| set_mtime(&world.path("mtime"), "2026-01-02T00:00:00.5Z".parse().unwrap()))),
+        (
+            "mtime-by-one",
+            Box::new(|| set_mtime(&world.path("mtime-by-one"), "2026-01-01T00:00:00.500000001Z".parse().unwrap())),
+        ),
+        ("back", Box::new(|| set_mtime(&world.path("back"), "1965-01-01T00:00:00Z".parse().unwrap()))),
+        ("mode", Box::new(|| drop(world.mode("mode", 0o600)))),
+        ("sticky", Box::new(|| drop(world.mode("sticky", 0o1644)))),
+        (
+            "size",
+            Box::new(|| {
+                world.file("size", "longer than it was before");
+                set_mtime(&world.path("size"), "2026-01-01T00:00:00.5Z".parse().unwrap());
+            }),
+        ),
+    ];
+    if is_root("give files away") {
+        changes.push(("owner", Box::new(|| chown(world.path("owner"), Some(1234), None).unwrap())));
+        changes.push(("group", Box::new(|| chown(world.path("group"), None, Some(1234)).unwrap())));
+    }
+    for (name, change) in changes {
+        change();
+        let len = fs::metadata(world.path(name)).unwrap().len();
+        let report = world.snapshot(&repository);
+        assert_eq!(counts(&report), (1, names.len() as u64, len), "{name}");
+        assert_eq!(report.bytes_read, len);
+        let kept = &world.tree(&report)[name.as_bytes()];
+        assert_eq!(kept.bytes, fs::read(world.path(name)).unwrap());
+        assert_eq!(kept.entry.mode.to_unix(), fs::metadata(world.path(name)).unwrap().permissions().mode() & 0o7777);
+    }
+    fs::remove_file(world.path("link")).unwrap();
+    world.link("link", "new target");
+    let report = world.snapshot(&repository);
+    assert_eq!(counts(&report), (0, names.len() as u64, 10));
+    assert_eq!(world.tree(&report)[&b"link"[..]].bytes, b"new target");
+}
+
+#[test]
+fn an_entry_may_become_something_else() {
+    let world = World::new();
+    let repository = world.open();
+    let becomes: [(&str, EntryKind, fn(&World)); 6] = [
+        ("file", EntryKind::File, |world| drop(world.file("x", "now a file"))),
+        ("folder", EntryKind::Directory, |world| drop(world.file("x/inside", "now a folder"))),
+        ("link", EntryKind::Symlink, |world| drop(world.link("x", "now a link"))),
+        ("folder", EntryKind::Directory, |world| drop(world.file("x/inside", "a folder again"))),
+        ("file", EntryKind::File, |world| drop(world.file("x", "a file again"))),
+        ("link", EntryKind::Symlink, |world| drop(world.link("x", "a link again"))),
+    ];
+    for (what, kind, make) in becomes {
+        let path = world.path("x");
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(&path).unwrap();
+        } else {
+            let _ = fs::remove_file(&path);
+        }
+        make(&world);
+        set_mtime(&path, "2026-01-01T00:00:00Z".parse().unwrap());
+        let report = world.snapshot(&repository);
+        let tree = world.tree(&report);
+        assert_eq!(tree[&b"x"[..]].entry.kind, kind, "{what}");
+        assert_eq!(report.manifest.stats.cached_files, 0, "{what}");
+    }
+}
+
+#[test]
+fn large_earlier_folders_with_names_in_another_encoding_are_found_again() {
+    // Such names are stored with replacement characters, which sort behind everything they stood before: the window
+    // over the earlier folder was believed to have passed all that follows.
+    let world = World::for_many_files();
+    for number in 0..25_000 {
+        world.file(format!("file-{number:05}"), "");
+    }
+    world.file(b"aaa\xff", "sorts first").file("zzz", "last").file("\u{e9}", "even later");
+    let repository = world.open();
+    world.snapshot(&repository);
+    let again = world.snapshot(&repository);
+    assert_eq!(counts(&again), (1, 25_002, 11), "only the name that is no text cannot be looked up");
+}
+
+#[test]
+fn an_interrupted_run_and_the_complete_one_before_it_are_both_built_on() {
+    let world = World::new();
+    for number in 0..20 {
+        world.file(format!("old{number:02}"), noise(number, 10_000));
+    }
+    let repository = world.open();
+    world.snapshot(&repository);
+    for number in 0..20 {
+        world.file(format!("new{number:02}"), noise(100 + number, 300_000));
+    }
+    // Stopped when a few packs are written.
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    let hooked = Hooked {
+        inner: world.memory.clone(),
+        hook: Box::new(move |_, name| drop(raised.fetch_or(name.starts_with('p'), Ordering::Relaxed))),
+    };
+    let through = world.open_through(Arc::new(hooked)).unwrap();
+    world.clock.advance(jiff::SignedDuration::from_mins(1));
+    let interrupted = stoppable(&through, &world.options(), &stop);
+    let interrupted = interrupted.unwrap();
+    assert_eq!(interrupted.manifest.incomplete.as_deref(), Some("canceled"));
+    let next = world.snapshot(&repository);
+    let read_before = interrupted.manifest.stats.non_cached_files;
+    assert_eq!(next.manifest.stats.cached_files, 20 + read_before);
+    assert_eq!(next.manifest.stats.non_cached_files, 20 - read_before);
+    assert_eq!(next.manifest.incomplete, None);
+    assert_eq!(world.tree(&next).len(), 41);
+}
+
+#[test]
+fn an_identical_snapshot_is_not_filed_where_the_policy_does_not_want_it() {
+    let world = World::new();
+    world.file("a", "1");
+    world.policy(&Policy {
+        retention: RetentionPolicy {
+            ignore_identical_snapshots: Some(true),
+            ..RetentionPolicy::default()
+        },
+        ..Policy::default()
+    });
+    let repository = world.open();
+    assert!(world.snapshot(&repository).id.is_some());
+    assert_eq!(world.snapshot(&repository).id, None);
+    assert_eq!(world.list(&repository).len(), 1);
+    world.file("a", "2");
+    assert!(world.snapshot(&repository).id.is_some());
+    assert_eq!(world.list(&repository).len(), 2);
+}
