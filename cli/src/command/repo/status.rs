@@ -24,7 +24,7 @@ use crate::output;
 use crate::table::Facts;
 
 const EXAMPLES: &str = "\
-Lists all blobs and reads all indexes, so it takes some seconds on a large repository. The last line says how large files
+Lists all blobs and reads all indexes, so it takes some seconds on a large repository. The last line says how large files \
 would be read on this machine: with io_uring, or with threads where a container's profile forbids it.
 
 Examples:

@@ -22,7 +22,7 @@ use crate::table::{Align, Table};
 use crate::{output, whoami};
 
 const EXAMPLES: &str = "\
-Without PATH, the snapshots of this user on this host are listed; with --all those of everybody. PATH may also be
+Without PATH, the snapshots of this user on this host are listed; with --all those of everybody. PATH may also be \
 user@host:path, user@host or @host. The IDs are shortened; all commands take them so.
 
 KEPT FOR says why the retention policy keeps a snapshot; one without a reason goes with the next snapshot of its source.

@@ -16,8 +16,8 @@ use crate::figures::{chain, things};
 use crate::progress::say;
 
 const EXAMPLES: &str = "\
-Every folder of the snapshots is read, and every content of every file must be in an index and lie wholly in a pack that is
-there. With --files-percent, some or all files are also read to their ends and hashed again. The exit code is 1 when
+Every folder of the snapshots is read, and every content of every file must be in an index and lie wholly in a pack that is \
+there. With --files-percent, some or all files are also read to their ends and hashed again. The exit code is 1 when \
 something is wrong.
 
 Examples:
