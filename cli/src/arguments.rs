@@ -20,14 +20,12 @@ The first command makes a repository if there is none, and a snapshot of a folde
 The repository is the same that Kopia and Velero use: each of them can open it at any moment, beside this program.";
 
 const AFTER: &str = "\
-Where the repository is:
-  Give it with --repo or in the environment variable WINDLASS_REPO, as a path or as file:///path. Without either, the
-  default repository in your data folder is used ($XDG_DATA_HOME/windlass or ~/.local/share/windlass); the first
-  snapshot makes it, with a random password in a file beside it.
+The repository is named by --repo or by the environment variable WINDLASS_REPO, as a path or as file:///path. \
+Without either, the default repository in your data folder is used ($XDG_DATA_HOME/windlass or \
+~/.local/share/windlass). The first snapshot makes it, with a random password in a file beside it.
 
-Where the password comes from:
-  --password-file FILE, else WINDLASS_PASSWORD, else KOPIA_PASSWORD, else you are asked. The default repository knows
-  its own password file, which only --password-file comes before.
+The password comes from --password-file, else from WINDLASS_PASSWORD, else from KOPIA_PASSWORD, else you are asked. \
+The default repository knows its own password file, which only --password-file comes before.
 
 Exit codes:
   0  done
@@ -79,6 +77,7 @@ pub(crate) struct GlobalOptions {
         long,
         value_name = "LEVEL",
         env = "WINDLASS_LOG",
+        hide_env_values = true,
         default_value = "warn",
         global = true
     )]

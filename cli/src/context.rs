@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use futures_util::StreamExt;
 use tracing::subscriber::NoSubscriber;
 use tracing::warn;
@@ -15,6 +15,7 @@ use windlass_mover::storage::{FileSystem, Storage};
 use windlass_mover::{Identity, MoverError, Repository};
 use windlass_repo_format::FormatError;
 use windlass_repo_format::format_blob::FORMAT_BLOB_NAME;
+use windlass_repo_format::pack::PackClass;
 
 use crate::arguments::GlobalOptions;
 use crate::default_repository::DefaultRepository;
@@ -125,7 +126,15 @@ impl Context {
         let storage: Arc<dyn Storage> =
             Arc::new(FileSystem::create(&place.folder, Sharding::default()).with_context(doing)?);
         let options = OpenOptions::new(self.identity.clone());
-        Ok(block_on(Repository::create(storage, &password, create, options))?)
+        let repository = block_on(Repository::create(storage, &password, create, options))?;
+        if let Some(file) = self.own_password_file(place) {
+            // Said at once: what comes next may fail, and the password is needed all the same.
+            let (folder, file) = (place.folder.display(), file.display());
+            self.note(&format!(
+                "Made the default repository {folder}; its password is in {file}"
+            ));
+        }
+        Ok(repository)
     }
 
     /// The password file of the default repository, where that is the one in use and knows its own password.
@@ -180,6 +189,25 @@ pub(crate) fn about_password_file(file: &Path) -> String {
     )
 }
 
+/// A repository that has packs always has an index too: of its settings, if of nothing else. Without one it looks as
+/// empty as a new repository, and must not be taken for one.
+pub(crate) fn refuse_lost_index(repository: &Repository) -> anyhow::Result<()> {
+    if repository.index_summary().entries > 0 {
+        return Ok(());
+    }
+    for class in PackClass::ALL {
+        let prefix = class.letter().to_string();
+        if block_on(repository.storage().list(&prefix).next()).is_some() {
+            let location = repository.storage().location();
+            bail!(
+                "the indexes of the repository at {location} are lost: it has packs, and nothing says what is in them; \
+                 `windlass repo recover-index` writes new indexes"
+            );
+        }
+    }
+    Ok(())
+}
+
 fn open_storage(place: &Place) -> anyhow::Result<FileSystem> {
     // What it has to report is reported when it has turned out that there is a repository.
     let opened = tracing::subscriber::with_default(NoSubscriber::default(), || FileSystem::open(&place.folder));
@@ -188,8 +216,14 @@ fn open_storage(place: &Place) -> anyhow::Result<FileSystem> {
 
 /// A new repository must not change how blobs that are there already are found.
 fn refuse_to_touch(place: &Place) -> anyhow::Result<()> {
-    if !place.folder.is_dir() {
+    if !place.folder.exists() {
         return Ok(());
+    }
+    if !place.folder.is_dir() {
+        bail!(
+            "cannot make a repository at {}: it is not a folder",
+            place.folder.display()
+        );
     }
     let location = place.folder.display().to_string();
     let storage = open_storage(place)?;

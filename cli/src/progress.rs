@@ -104,6 +104,7 @@ fn draw(stopped: &Receiver<()>, items: &str, read: &impl Fn() -> Reading) {
     while !is_over(stopped, DRAW_EVERY) {
         let reading = read();
         let rate = pace.note(Instant::now(), reading.bytes);
+        bar.set_message(describe(&reading, items, rate));
         if reading.bytes_expected > reading.bytes {
             bar.set_style(with_end.clone());
             bar.set_length(reading.bytes_expected);
@@ -111,7 +112,6 @@ fn draw(stopped: &Receiver<()>, items: &str, read: &impl Fn() -> Reading) {
             bar.set_style(without.clone());
         }
         bar.set_position(reading.bytes);
-        bar.set_message(describe(&reading, items, rate));
     }
     bar.finish_and_clear();
 }

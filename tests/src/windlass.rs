@@ -75,10 +75,23 @@ impl Windlass {
 
     /// Runs a command to its end, whatever that end is, in a home of its own and with nothing of the caller's environment.
     pub fn try_run(&self, arguments: &[&str]) -> Outcome {
-        let mut command = Command::new(program());
+        run(&mut self.command(arguments), &[])
+    }
+
+    /// A command that is yet to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.nameless(&[]);
         command
             .arg(format!("--repo={}", self.repository.display()))
             .arg(format!("--password-file={}", self.password_file().display()))
+            .args(arguments);
+        command
+    }
+
+    /// A command that is yet to be run, and that says neither which repository is meant nor what its password is.
+    pub fn nameless(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
             .args(arguments)
             .current_dir(&self.home)
             .env_clear()
@@ -89,7 +102,12 @@ impl Windlass {
                 command.env(passed_on, value);
             }
         }
-        run(&mut command, &[])
+        command
+    }
+
+    /// The home of this user.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Runs a command that must succeed.

@@ -21,7 +21,7 @@ pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
     percent.ok_or_else(|| "write a number from 0 to 100".to_owned())
 }
 
-/// Shows how far a check has come; `items` says what is counted.
+/// Shows how far a check has come.
 pub(super) fn meter(context: &Context, progress: &Arc<VerifyProgress>) -> Meter {
     let progress = progress.clone();
     Meter::start(context.options.json, "contents", move || Reading {
@@ -72,6 +72,9 @@ fn facts(report: &VerifyReport, time: Duration) -> Facts {
     add("folders", report.directories);
     add("files", report.files);
     add("contents", report.contents);
+    if report.contents_read == 0 {
+        return facts;
+    }
     let (bytes, pace) = (size(report.bytes_read), rate(report.bytes_read, time));
     let read = format!(
         "{} contents of {bytes} in {}, {pace}",

@@ -12,8 +12,8 @@ use crate::output;
 use crate::password::{self, Password, Question};
 
 const EXAMPLES: &str = "\
-The present password is given like for every other command. The new one comes from --new-password-file, else from
-WINDLASS_NEW_PASSWORD, else you are asked. Contents are not encrypted anew: whoever knew the old password and kept a copy
+The present password is given like for every other command. The new one comes from --new-password-file, else from \
+WINDLASS_NEW_PASSWORD, else you are asked. Contents are not encrypted anew: whoever knew the old password and kept a copy \
 of the repository's settings can still read it. Every other client has to be told the new password.
 
 Examples:

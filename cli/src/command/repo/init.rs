@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::output;
 
 const EXAMPLES: &str = "\
-A repository that has been made can be used by Kopia and Velero too. A folder that holds a repository, or blobs of what
+A repository that has been made can be used by Kopia and Velero too. A folder that holds a repository, or blobs of what \
 may have been one, is never overwritten. All choices but the password are for good.
 
 Examples:

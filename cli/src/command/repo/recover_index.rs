@@ -15,8 +15,8 @@ use crate::output;
 use crate::progress::{Meter, Reading, say};
 
 const EXAMPLES: &str = "\
-Every pack ends with a list of what is in it. The ends of all packs are read, and what no index knows is written into new
-indexes. Nothing is deleted or replaced. What had been deleted and whose packs are still there comes back; maintenance
+Every pack ends with a list of what is in it. The ends of all packs are read, and what no index knows is written into new \
+indexes. Nothing is deleted or replaced. What had been deleted and whose packs are still there comes back; maintenance \
 deletes it again. A pack without such a list is named, and the exit code is then 3.
 
 Examples:

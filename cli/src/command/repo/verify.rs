@@ -8,12 +8,12 @@ use windlass_mover::random::SystemRandom;
 use windlass_mover::verify::{VerifyOptions, VerifyProgress, verify_repository};
 
 use crate::command::inspection;
-use crate::context::Context;
+use crate::context::{Context, refuse_lost_index};
 use crate::exit::Exit;
 
 const EXAMPLES: &str = "\
-First the structure: every index must open, and every content must lie wholly in a pack that is there. Then contents are
-read, decrypted and hashed again. When something is wrong, the files that suffer from it are looked for, and the exit code
+First the structure: every index must open, and every content must lie wholly in a pack that is there. Then contents are \
+read, decrypted and hashed again. When something is wrong, the files that suffer from it are looked for, and the exit code \
 is 1. Nothing is changed.
 
 Examples:
@@ -37,6 +37,7 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let repository = context.open()?;
+        refuse_lost_index(&repository)?;
         let options = VerifyOptions {
             parallel: self.parallel.map_or(0, usize::from),
             ..VerifyOptions::reading(self.sample)

@@ -18,25 +18,25 @@ use windlass_mover::snapshot::{Progress, SnapshotOptions, create};
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use crate::context::Context;
+use crate::context::{Context, refuse_lost_index};
 use crate::exit::{Exit, WrongUse};
 use crate::figures::{parse_duration, parse_size};
 use crate::progress::{Meter, Reading};
 use crate::whoami;
 
 const EXAMPLES: &str = "\
-Only what changed since the last snapshot of the same source is read; Kopia's snapshots count too. Rules in .kopiaignore
-files and the policies stored in the repository are followed. Afterwards, what the policy does not want to keep any longer
+Only what changed since the last snapshot of the same source is read; Kopia's snapshots count too. Rules in .kopiaignore \
+files and the policies stored in the repository are followed. Afterwards, what the policy does not want to keep any longer \
 is deleted.
 
-What cannot be read is listed, and the rest is kept: the exit code is then 3. What the format cannot hold (devices, sockets,
+What cannot be read is listed, and the rest is kept: the exit code is then 3. What the format cannot hold (devices, sockets, \
 hard links between files, extended attributes, names that are not UTF-8) is counted.
 
 Ctrl-C ends the snapshot early: what has been read is kept as an incomplete snapshot, and the next run goes on from there.
 
 Examples:
     windlass snapshot create ~/documents
-    windlass snapshot create /home --repo /mnt/backup --tag host:laptop --description \"before the upgrade\"
+    windlass snapshot create /home --repo /mnt/backup --tag host:laptop --description weekly
     windlass snapshot create /data --compression zstd-fastest --memory 1GiB
     windlass snapshot create /dev/vg/volume --block-device --source backup@store:/volumes/volume
     windlass snapshot create ~/documents --json";
@@ -73,7 +73,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     memory: u64,
 
-    /// Compress all files so, whatever the policies say; \"none\" for not at all
+    /// Compress all files so, whatever the policies say; "none" for not at all
     ///
     /// Without it, policies decide; without a policy, nothing is compressed. Names are Kopia's, such as zstd, zstd-fastest or
     /// s2-default.
@@ -134,6 +134,7 @@ impl Create {
         } else {
             context.open_at(&place)?
         };
+        refuse_lost_index(&repository)?;
         let began = Instant::now();
         let stop = context.interrupt.heed();
         let progress = Arc::new(Progress::default());
@@ -203,10 +204,19 @@ impl Create {
             splitter,
             block_device: self.block_device,
             force_read: self.force_read,
-            ..SnapshotOptions::new(path, source)
+            ..SnapshotOptions::new(resolved(path)?, source)
         };
         options.checkpoint_every = self.checkpoint_interval.unwrap_or(options.checkpoint_every);
         Ok(options)
+    }
+}
+
+/// The path to read: what a symbolic link points at, as Kopia does it. The source keeps the link's own name.
+fn resolved(path: PathBuf) -> std::io::Result<PathBuf> {
+    if path.is_symlink() {
+        path.canonicalize()
+    } else {
+        Ok(path)
     }
 }
 

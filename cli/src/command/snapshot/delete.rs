@@ -12,7 +12,7 @@ use crate::figures::{moment, shown};
 use crate::output;
 
 const EXAMPLES: &str = "\
-Nothing is deleted unless all that are named are found. The space that only these snapshots used is freed later, by the
+Nothing is deleted unless all that are named are found. The space that only these snapshots used is freed later, by the \
 maintenance of the repository.
 
 Examples:

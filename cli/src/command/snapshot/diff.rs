@@ -17,7 +17,7 @@ use crate::output::{self, JsonStream};
 use crate::progress::say;
 
 const EXAMPLES: &str = "\
-Each line is a path from the top: + it was added, - it was removed, and for what is in both, what is not the same: M its
+Each line is a path from the top: + it was added, - it was removed, and for what is in both, what is not the same: M its \
 content, p its permissions, o its owner, t its time. The exit code is 0 whether there are changes or not.
 
 Examples:

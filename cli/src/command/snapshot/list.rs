@@ -14,7 +14,7 @@ use windlass_repo_format::retention::{RetentionSnapshot, retention_reasons};
 use windlass_repo_format::snapshot::SourceInfo;
 
 use super::described::{self, Amount};
-use crate::context::Context;
+use crate::context::{Context, refuse_lost_index};
 use crate::exit::Exit;
 use crate::figures::{chain, count, moment, shown, size};
 use crate::progress::say;
@@ -22,7 +22,7 @@ use crate::table::{Align, Table};
 use crate::{output, whoami};
 
 const EXAMPLES: &str = "\
-Without PATH, the snapshots of this user on this host are listed; with --all those of everybody. PATH may also be
+Without PATH, the snapshots of this user on this host are listed; with --all those of everybody. PATH may also be \
 user@host:path, user@host or @host. The IDs are shortened; all commands take them so.
 
 KEPT FOR says why the retention policy keeps a snapshot; one without a reason goes with the next snapshot of its source.
@@ -55,6 +55,9 @@ impl List {
         let repository = context.open()?;
         let listed = block_on(snapshots::list_all(&repository, None))?;
         let total = listed.snapshots.len();
+        if total == 0 {
+            refuse_lost_index(&repository)?;
+        }
         let mut by_source: BTreeMap<Source, Vec<Snapshot>> = BTreeMap::new();
         for snapshot in listed.snapshots {
             let source = source_of(&snapshot.manifest.source);

@@ -21,11 +21,11 @@ use crate::progress::{Meter, Reading, say};
 use crate::table::Facts;
 
 const EXAMPLES: &str = "\
-A folder becomes TARGET itself, which is made if it is not there. A file or link becomes TARGET, or a file in it where
-TARGET is a folder. Owners are given back only to root; modes, times and links to everybody. On a block device, the bytes
+A folder becomes TARGET itself, which is made if it is not there. A file or link becomes TARGET, or a file in it where \
+TARGET is a folder. Owners are given back only to root; modes, times and links to everybody. On a block device, the bytes \
 of a volume are written.
 
-What cannot be restored is listed, and the rest is restored: the exit code is then 3. After Ctrl-C, run the same command
+What cannot be restored is listed, and the rest is restored: the exit code is then 3. After Ctrl-C, run the same command \
 with --overwrite changed to go on.
 
 Examples:

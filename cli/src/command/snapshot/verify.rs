@@ -10,14 +10,14 @@ use windlass_mover::snapshots;
 use windlass_mover::verify::{VerifyOptions, VerifyProgress, verify_snapshots};
 
 use crate::command::inspection;
-use crate::context::Context;
+use crate::context::{Context, refuse_lost_index};
 use crate::exit::Exit;
 use crate::figures::{chain, things};
 use crate::progress::say;
 
 const EXAMPLES: &str = "\
-Every folder of the snapshots is read, and every content of every file must be in an index and lie wholly in a pack that is
-there. With --files-percent, some or all files are also read to their ends and hashed again. The exit code is 1 when
+Every folder of the snapshots is read, and every content of every file must be in an index and lie wholly in a pack that is \
+there. With --files-percent, some or all files are also read to their ends and hashed again. The exit code is 1 when \
 something is wrong.
 
 Examples:
@@ -48,6 +48,7 @@ impl Verify {
         let mut wanted = Vec::new();
         let mut unreadable = Vec::new();
         if self.ids.is_empty() {
+            refuse_lost_index(&repository)?;
             let listed = block_on(snapshots::list_all(&repository, None))?;
             (wanted, unreadable) = (listed.snapshots, listed.unreadable);
         }

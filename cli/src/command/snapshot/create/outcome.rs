@@ -143,7 +143,7 @@ impl Outcome<'_> {
             facts.add("incomplete", why.as_str());
         }
         if report.failure_count > 0 {
-            facts.add("not read", things(report.failure_count, "file or folder"));
+            facts.add("not read", format!("{} files or folders", count(report.failure_count)));
         }
         facts
     }
