@@ -16,9 +16,14 @@ use crate::world::{Tree, World, noise, read_tree, snapshot_of};
 /// A small tree whose contents fill several packs, if packs are small.
 fn fill(world: &World, generation: u64) {
     for number in 0..12 {
-        world.file(format!("d{}/file{number}", number % 3), noise(generation * 100 + number, 3000));
+        world.file(
+            format!("d{}/file{number}", number % 3),
+            noise(generation * 100 + number, 3000),
+        );
     }
-    world.file("large", noise(generation, 700_000)).file("same", "always the same");
+    world
+        .file("large", noise(generation, 700_000))
+        .file("same", "always the same");
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +126,11 @@ fn every_call_fails_once(options: impl Fn(&World) -> SnapshotOptions) {
             // And the next run, on a good day, gets through.
             let repository = world.open_through(Arc::new(memory.clone())).unwrap();
             let next = world.snapshot_with(&repository, &options);
-            assert_eq!(read_tree(&repository, next.manifest.root_entry.as_ref().unwrap()).unwrap(), after[1].1, "{name}");
+            assert_eq!(
+                read_tree(&repository, next.manifest.root_entry.as_ref().unwrap()).unwrap(),
+                after[1].1,
+                "{name}"
+            );
         }
     }
     assert!(failed > 20 && survived > 0, "{failed} failed, {survived} survived");

@@ -76,7 +76,11 @@ fn a_stopped_run_keeps_what_it_has_and_the_next_one_builds_on_it() {
             assert_eq!(stopped.manifest.incomplete.as_deref(), Some("canceled"), "{name}");
             assert!(stopped.is_partial() && stopped.id.is_some());
             let root = stopped.manifest.root_entry.clone().unwrap();
-            assert_eq!(root.summary.clone().unwrap().incomplete.as_deref(), Some("canceled"), "{name}");
+            assert_eq!(
+                root.summary.clone().unwrap().incomplete.as_deref(),
+                Some("canceled"),
+                "{name}"
+            );
             let part = read_tree(&repository, &root).unwrap();
             assert!(is_part_of(&part, &whole), "{name}");
             files_kept.push(part.len());
@@ -143,7 +147,10 @@ fn look_at_every_index(world: &World, clock: Arc<Hasty>, found: Arc<std::sync::M
             let snapshots = windlass_mover::blocking::block_on(windlass_mover::snapshots::list(&repository, None));
             for snapshot in snapshots.unwrap() {
                 let tree = read_tree(&repository, snapshot.root().unwrap()).unwrap();
-                found.lock().unwrap().push((snapshot.manifest.incomplete.clone(), tree.len()));
+                found
+                    .lock()
+                    .unwrap()
+                    .push((snapshot.manifest.incomplete.clone(), tree.len()));
             }
         }
     };
@@ -176,12 +183,18 @@ fn checkpoints_can_be_read_and_give_way_to_the_snapshot() {
         let report = snapshot_of(&repository, &options).unwrap();
         assert_eq!(report.manifest.incomplete, None);
         let seen = found.lock().unwrap().clone();
-        let checkpoints = seen.iter().filter(|(why, _)| why.as_deref() == Some("checkpoint")).count();
+        let checkpoints = seen
+            .iter()
+            .filter(|(why, _)| why.as_deref() == Some("checkpoint"))
+            .count();
         assert!(checkpoints > 1, "single thread {single_thread}: {seen:?}");
         let left = world.list(&world.open());
         assert_eq!(left.len(), 1, "only the snapshot itself is left");
         assert_eq!(left[0].id, report.id.unwrap());
-        assert!(report.expired.is_empty(), "a checkpoint is not an earlier snapshot that retention deletes");
+        assert!(
+            report.expired.is_empty(),
+            "a checkpoint is not an earlier snapshot that retention deletes"
+        );
         assert_eq!(world.tree(&report).len(), 66);
         assert_eq!(leftovers(&world), 0, "no marker of the session stays");
     }
@@ -195,11 +208,15 @@ fn a_checkpoint_of_a_run_that_died_is_built_on() {
     let storage = windlass_mover::storage::Faulty::new(world.memory.clone(), move |call| {
         let is_put = call.operation == windlass_mover::storage::faulty::Operation::Put;
         if is_put && puts.fetch_add(1, Ordering::Relaxed) > 30 {
-            return windlass_mover::storage::faulty::Fault::Before(windlass_mover::storage::faulty::Fault::passing(call));
+            return windlass_mover::storage::faulty::Fault::Before(windlass_mover::storage::faulty::Fault::passing(
+                call,
+            ));
         }
         windlass_mover::storage::faulty::Fault::None
     });
-    let repository = world.open_with(Arc::new(storage), world.hasty(Duration::from_millis(100))).unwrap();
+    let repository = world
+        .open_with(Arc::new(storage), world.hasty(Duration::from_millis(100)))
+        .unwrap();
     let options = SnapshotOptions {
         single_thread: true,
         checkpoint_every: Duration::from_secs(2),
@@ -265,10 +282,13 @@ fn checkpoints_change_nothing_in_the_result() {
     };
     let world = World::with(&create);
     fill(&world);
-    let plain = world.snapshot_with(&world.open(), &SnapshotOptions {
-        single_thread: true,
-        ..world.options()
-    });
+    let plain = world.snapshot_with(
+        &world.open(),
+        &SnapshotOptions {
+            single_thread: true,
+            ..world.options()
+        },
+    );
     for (single_thread, step) in [(true, 100), (false, 300)] {
         let clock = world.hasty(Duration::from_millis(step));
         let repository = world.open_with(Arc::new(world.fork()), clock).unwrap();

@@ -108,11 +108,7 @@ impl World {
         self.open_with(storage, self.clock.clone())
     }
 
-    pub(crate) fn open_with(
-        &self,
-        storage: Arc<dyn Storage>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Repository, MoverError> {
+    pub(crate) fn open_with(&self, storage: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Result<Repository, MoverError> {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
         let options = open_options(clock, seed as u64);
         block_on(Repository::open(storage, Unlock::Key(self.key.clone()), options))
@@ -325,7 +321,9 @@ pub(crate) struct Hooked<S> {
 
 impl<S: Debug> Debug for Hooked<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hooked").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Hooked")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -362,10 +360,7 @@ impl<S: Storage> Storage for Hooked<S> {
         self.inner.put(id, body, options).await
     }
 
-    async fn delete(
-        &self,
-        id: &windlass_repo_format::id::BlobId,
-    ) -> Result<(), windlass_mover::storage::StorageError> {
+    async fn delete(&self, id: &windlass_repo_format::id::BlobId) -> Result<(), windlass_mover::storage::StorageError> {
         (self.hook)("delete", id.as_str());
         self.inner.delete(id).await
     }

@@ -13,9 +13,9 @@ use super::{BlobId, NewContent, Repository, Sealed, SealingTools, WriteSession, 
 use crate::Identity;
 use crate::blocking::block_on;
 use crate::clock::ManualClock;
+use crate::error::MoverError;
 use crate::random::SeededRandom;
 use crate::repository::{CreateOptions, OpenOptions};
-use crate::error::MoverError;
 use crate::storage::{BlobMetadata, BlobRange, Memory, PutOptions, Storage, StorageError};
 
 fn repository_in(storage: Arc<dyn Storage>) -> Repository {
@@ -46,7 +46,14 @@ fn names(memory: &Memory, prefix: &str) -> Vec<String> {
 /// Seals a content and keeps it out of any pack, as a stage does that is busy.
 fn seal(session: &WriteSession, plain: &[u8]) -> (NewContent, Vec<u8>) {
     let hash = session.repository().sealer().hash(plain);
-    let sealed = session.seal(&mut SealingTools::default(), None, &hash, plain, None, Vec::with_capacity);
+    let sealed = session.seal(
+        &mut SealingTools::default(),
+        None,
+        &hash,
+        plain,
+        None,
+        Vec::with_capacity,
+    );
     match sealed.unwrap().1 {
         Sealed::New { about, bytes } => (about, bytes),
         Sealed::Known => panic!("it is new"),
@@ -67,7 +74,11 @@ fn settling_waits_for_what_was_claimed_before_and_for_nothing_else() {
     assert!(poll(settling.as_mut()).is_pending());
     let (_after, _) = seal(&session, b"after");
     assert!(poll(settling.as_mut()).is_pending());
-    assert_eq!(names(&memory, "p").len(), packs, "no pack is stored before it holds what is waited for");
+    assert_eq!(
+        names(&memory, "p").len(),
+        packs,
+        "no pack is stored before it holds what is waited for"
+    );
     session.append(before, &bytes).unwrap();
     assert!(matches!(poll(settling.as_mut()), Poll::Ready(Ok(()))));
     assert_eq!(names(&memory, "p").len(), packs + 1);
@@ -81,7 +92,10 @@ fn settling_ends_when_a_stage_fails() {
     let mut settling = Box::pin(session.settle());
     assert!(poll(settling.as_mut()).is_pending());
     session.fail();
-    assert!(matches!(poll(settling.as_mut()), Poll::Ready(Err(MoverError::SessionFailed))));
+    assert!(matches!(
+        poll(settling.as_mut()),
+        Poll::Ready(Err(MoverError::SessionFailed))
+    ));
 }
 
 #[test]
@@ -102,13 +116,20 @@ fn an_index_is_written_when_very_many_contents_wait_for_one() {
     }
     assert_eq!(names(&memory, "xn").len(), indexes + 2);
     assert_eq!(lock(&session.pending).unindexed().len(), 5);
-    assert_eq!(names(&memory, "s").len(), 1, "the session goes on, and so does its marker");
+    assert_eq!(
+        names(&memory, "s").len(),
+        1,
+        "the session goes on, and so does its marker"
+    );
     block_on(session.flush()).unwrap();
     assert!(lock(&session.pending).contents.is_empty());
     assert_eq!(names(&memory, "s"), Vec::<String>::new());
     block_on(repository.refresh()).unwrap();
     for (number, id) in ids.iter().enumerate() {
-        assert_eq!(block_on(repository.read_content(id)).unwrap(), (number as u32).to_be_bytes());
+        assert_eq!(
+            block_on(repository.read_content(id)).unwrap(),
+            (number as u32).to_be_bytes()
+        );
     }
 }
 
@@ -194,7 +215,10 @@ fn an_index_that_comes_two_epochs_late_is_written_again() {
     block_on(session.flush()).unwrap();
     let written = names(storage.memory(), "xn");
     for epoch in ["xn0_", "xn2_", "xn4_"] {
-        assert!(written.iter().any(|name| name.starts_with(epoch)), "{epoch}: {written:?}");
+        assert!(
+            written.iter().any(|name| name.starts_with(epoch)),
+            "{epoch}: {written:?}"
+        );
     }
     assert_eq!(session.summary().blobs, 1 + 3);
     // A compaction that overlooked the late ones and then removed them has taken nothing away.
