@@ -7,13 +7,12 @@ use clap::Args;
 use windlass_mover::blocking::block_on;
 use windlass_mover::random::SystemRandom;
 use windlass_mover::snapshots;
-use windlass_mover::verify::{VerifyOptions, VerifyProgress, verify_snapshots};
+use windlass_mover::verify::{Problem, VerifyOptions, VerifyProgress, verify_snapshots};
 
 use crate::command::inspection;
 use crate::context::{Context, refuse_lost_index};
 use crate::exit::Exit;
-use crate::figures::{chain, things};
-use crate::progress::say;
+use crate::figures::things;
 
 const EXAMPLES: &str = "\
 Every folder of the snapshots is read, and every content of every file must be in an index and lie wholly in a pack that is \
@@ -68,7 +67,13 @@ impl Verify {
         let mut report = verified?;
         for (id, error) in unreadable {
             report.problems += 1;
-            say(&format!("wrong: snapshot {id} cannot be read: {}", chain(&error)));
+            report.first_problems.push(Problem {
+                snapshot: Some(id),
+                path: None,
+                blob: None,
+                content: None,
+                error,
+            });
         }
         let checked = things(wanted.len() as u64, "snapshot");
         inspection::show(context, &checked, &report, began.elapsed())
