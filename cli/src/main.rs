@@ -1,1 +1,66 @@
-fn main() {}
+//! The front desk: reads what is wanted, has it done, and says how it ended.
+
+mod arguments;
+mod blob_kinds;
+mod command;
+mod context;
+mod default_repository;
+mod exit;
+mod figures;
+mod interrupt;
+mod location;
+mod logging;
+mod output;
+mod password;
+mod progress;
+mod prompt;
+mod table;
+mod whoami;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::of_parsing(&error),
+    };
+    let json = arguments.global.json;
+    let ended = run(arguments);
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::report(&error, json).into(),
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    logging::start(&arguments.global.log_level)?;
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let interrupt = Interrupt::watch()?;
+    let context = Context::new(arguments.global, interrupt);
+    let ended = arguments.noun.run(&context);
+    drop(entered);
+    runtime.shutdown_background();
+    ended
+}
+
+/// As many files may be open as the system allows: many are read at the same time.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}

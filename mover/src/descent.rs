@@ -141,3 +141,52 @@ impl<T> Descent<T> {
         self.levels.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocking::block_on;
+    use crate::sample::Sample;
+
+    /// The names of a tree in the order in which they are met, with a step up as a dot.
+    fn names(sample: &Sample, top: ObjectId, held_max: usize) -> Vec<String> {
+        let mut descent = Descent::holding(held_max);
+        descent.enter(top, ());
+        let mut names = Vec::new();
+        while descent.depth() > 0 {
+            match block_on(descent.next(&sample.repository)).unwrap() {
+                Some(entry) => {
+                    names.push(String::from_utf8(entry.name).unwrap());
+                    if let Some(id) = entry.object.filter(|_| entry.summary.is_some()) {
+                        descent.enter(id, ());
+                    }
+                }
+                None => {
+                    descent.leave();
+                    names.push(".".to_owned());
+                }
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn a_walk_that_holds_little_sees_the_same() {
+        let sample = Sample::new();
+        let mut tree = sample.directory("bottom", &[sample.file("f", b"")]);
+        for level in 0..20 {
+            let side = sample.directory("side", &[sample.file("s", b"")]);
+            tree = sample.directory(
+                &level.to_string(),
+                &[tree, side, sample.file("f", b""), sample.file("g", b"")],
+            );
+        }
+        sample.flush();
+        let top = tree.object.unwrap();
+        let all = names(&sample, top, usize::MAX);
+        assert_eq!(all.len(), 20 * 7 + 2);
+        for held_max in [0, 1, 5, 20] {
+            assert_eq!(names(&sample, top, held_max), all, "{held_max}");
+        }
+    }
+}

@@ -420,3 +420,166 @@ pub async fn cat(repository: &Repository, entry: &DirEntry, out: &mut (impl Writ
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocking::block_on;
+    use crate::sample::{PART_LEN, Sample};
+
+    fn changes(sample: &Sample, before: &DirEntry, after: &DirEntry) -> Vec<String> {
+        sample.flush();
+        let mut diff = diff(before, after);
+        let mut lines = Vec::new();
+        while let Some(change) = block_on(diff.next(&sample.repository)).unwrap() {
+            let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
+            lines.push(match change {
+                Change::Added(found) => format!("+ {}", text(&found.path)),
+                Change::Removed(found) => format!("- {}", text(&found.path)),
+                Change::Modified { path, what, .. } => {
+                    let all = [
+                        (what.content, "content"),
+                        (what.mode, "mode"),
+                        (what.owner, "owner"),
+                        (what.mtime, "mtime"),
+                        (what.kind, "kind"),
+                    ];
+                    let said: Vec<&str> = all
+                        .iter()
+                        .filter(|(differs, _)| *differs)
+                        .map(|(_, name)| *name)
+                        .collect();
+                    format!("! {} {}", text(&path), said.join(","))
+                }
+            });
+        }
+        lines
+    }
+
+    #[test]
+    fn changes_are_told_by_path_and_kind() {
+        let sample = Sample::new();
+        let mut owned = sample.file("owned", b"same");
+        let missing = DirEntry {
+            object: Some("k00112233445566778899aabbccddeeff".parse().unwrap()),
+            ..sample.directory("not-looked-into", &[])
+        };
+        let gone = sample.directory("gone", &[sample.file("inside", b"")]);
+        let below = |text: &[u8]| sample.directory("sub", &[sample.file("file", text), sample.file("same", b"")]);
+        let before = sample.directory(
+            "r",
+            &[
+                gone,
+                missing.clone(),
+                below(b"old"),
+                owned.clone(),
+                sample.file("turned", b"x"),
+            ],
+        );
+        owned.uid = 7;
+        owned.mode = windlass_repo_format::snapshot::GoMode::new(0o600);
+        let after = sample.directory(
+            "r",
+            &[
+                sample.directory("come", &[sample.directory("deep", &[sample.file("f", b"")])]),
+                missing,
+                below(b"new"),
+                owned,
+                sample.link("turned", "x"),
+            ],
+        );
+        assert_eq!(changes(&sample, &before, &before), [""; 0]);
+        assert_eq!(
+            changes(&sample, &before, &after),
+            [
+                "+ come",
+                "+ come/deep",
+                "+ come/deep/f",
+                "- gone",
+                "- gone/inside",
+                "! sub/file content",
+                "! owned mode,owner",
+                "! turned mode,kind",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_folder_out_of_order_is_compared_all_the_same() {
+        let sample = Sample::new();
+        let names = |names: &[&str]| {
+            let files: Vec<DirEntry> = names.iter().map(|name| sample.file(name, b"")).collect();
+            sample.directory("r", &files)
+        };
+        let (before, after) = (names(&["c", "a", "b"]), names(&["b", "c", "d"]));
+        assert_eq!(changes(&sample, &before, &after), ["- a", "+ d"]);
+    }
+
+    #[test]
+    fn trees_deeper_than_what_is_held_are_compared() {
+        let sample = Sample::new();
+        let tree = |text: &[u8]| {
+            let mut tree = sample.directory("d", &[sample.file("bottom", text)]);
+            for _ in 0..3 * LEVELS_HELD {
+                tree = sample.directory("d", &[tree, sample.file("f", text)]);
+            }
+            tree
+        };
+        assert_eq!(changes(&sample, &tree(b"1"), &tree(b"2")).len(), 3 * LEVELS_HELD + 1);
+    }
+
+    #[test]
+    fn a_listing_goes_down_only_when_asked() {
+        let sample = Sample::new();
+        let sub = sample.directory("sub", &[sample.file("file", b"")]);
+        let top = sample.directory("r", &[sub, sample.file("last", b"")]);
+        sample.flush();
+        let paths = |entry: &DirEntry, recursive| {
+            let mut listing = list_entries(entry, recursive);
+            let mut paths = Vec::new();
+            while let Some(found) = block_on(listing.next(&sample.repository)).unwrap() {
+                paths.push(String::from_utf8(found.path).unwrap());
+            }
+            paths
+        };
+        assert_eq!(paths(&top, false), ["sub", "last"]);
+        assert_eq!(paths(&top, true), ["sub", "sub/file", "last"]);
+        assert_eq!(paths(&sample.file("alone", b""), true), ["alone"]);
+    }
+
+    #[test]
+    fn a_listing_goes_on_behind_a_folder_that_cannot_be_read() {
+        let sample = Sample::new();
+        let sub = sample.directory("sub", &[sample.file("file", b"")]);
+        let top = sample.directory("r", &[sub.clone(), sample.file("last", b"")]);
+        sample.flush();
+        sample.damage(sub.object.unwrap());
+        let mut listing = list_entries(&top, true);
+        let mut next = || block_on(listing.next(&sample.repository)).map(|found| found.map(|found| found.path));
+        assert_eq!(next().unwrap().unwrap(), b"sub");
+        assert!(next().is_err());
+        assert_eq!(next().unwrap().unwrap(), b"last");
+        assert_eq!(next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_is_printed_whole_or_not_at_all() {
+        let sample = Sample::new();
+        let text: Vec<u8> = (0..10 * PART_LEN).map(|place| (place / 7) as u8).collect();
+        let mut file = sample.file("f", &text);
+        sample.flush();
+        let print = |entry: &DirEntry| {
+            let mut out = Vec::new();
+            block_on(cat(&sample.repository, entry, &mut out)).map(|_| out)
+        };
+        assert!(print(&file).unwrap() == text);
+        assert!(matches!(
+            print(&sample.link("l", "x")),
+            Err(MoverError::WrongKind { .. })
+        ));
+        file.size += 1;
+        assert!(matches!(print(&file), Err(MoverError::FileLength { .. })));
+        sample.damage(sample.object(&text[9 * PART_LEN..]));
+        assert!(matches!(print(&file), Err(MoverError::Content { .. })));
+    }
+}

@@ -445,3 +445,154 @@ pub(crate) fn readers(wanted: usize) -> usize {
         wanted => wanted.min(READERS_MAX),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::AtomicUsize;
+
+    use windlass_repo_format::quantity::{ContentLen, PackOffset};
+
+    use super::*;
+    use crate::sample::Sample;
+    use crate::storage::Storage;
+
+    /// Notes what came, by the place where it was to go.
+    #[derive(Default)]
+    struct Notes(Mutex<BTreeMap<u64, Vec<u8>>>, AtomicUsize);
+
+    impl Taker for Arc<Notes> {
+        fn take(&self, part: &ObjectPart, bytes: &[u8]) {
+            assert_eq!(lock(&self.0).insert(part.start, bytes.to_vec()), None);
+        }
+
+        fn lose(&self, _: &ObjectPart, _: MoverError) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn fetch(sample: &Sample, pieces: Vec<Piece<Arc<Notes>>>) -> usize {
+        let cancel = AtomicBool::new(false);
+        let stop = Stop::new(&cancel);
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let mut gather = Gather::new(sender, &stop);
+        pieces.into_iter().for_each(|piece| gather.push(piece));
+        gather.flush();
+        drop(gather);
+        let batches = receiver.len();
+        Fetch::new(&sample.repository, 1 << 20, &stop).serve(&receiver);
+        batches
+    }
+
+    fn piece(sample: &Sample, object: ObjectId, start: u64, len: Option<u64>, to: &Arc<Notes>) -> Piece<Arc<Notes>> {
+        let content = object.content();
+        Piece {
+            object,
+            part: ObjectPart {
+                start,
+                len,
+                content,
+                compressed: false,
+            },
+            entry: sample.repository.locate(&content).unwrap(),
+            to: to.clone(),
+        }
+    }
+
+    #[test]
+    fn neighbours_are_read_with_one_request_and_a_content_opened_once_for_all() {
+        let sample = Sample::new();
+        let text = |number: u64| format!("content {number}").into_bytes();
+        let objects: Vec<ObjectId> = (0..100).map(|number| sample.object(&text(number))).collect();
+        sample.flush();
+        let notes = Arc::<Notes>::default();
+        let pieces = (0..200u64).rev();
+        let pieces = pieces.map(|place| piece(&sample, objects[place as usize / 2], place, None, &notes));
+        assert_eq!(fetch(&sample, pieces.collect()), 200_usize.div_ceil(READ_PIECES_MAX));
+        let came = lock(&notes.0);
+        assert_eq!(came.len(), 200);
+        assert!(came.iter().all(|(place, bytes)| *bytes == text(place / 2)));
+    }
+
+    #[test]
+    fn a_request_that_fails_as_a_whole_loses_only_what_is_damaged() {
+        let sample = Sample::new();
+        let objects: Vec<ObjectId> = (0..10u8).map(|number| sample.object(&[number; 100])).collect();
+        sample.flush();
+        let last = sample.repository.locate(&objects[9].content()).unwrap();
+        let bytes = block_on(sample.storage.read(&last.pack, BlobRange::Whole)).unwrap();
+        sample
+            .storage
+            .damage(&last.pack, bytes.slice(..last.offset.bytes() as usize + 1));
+        let notes = Arc::<Notes>::default();
+        let twice = objects.iter().chain(&objects).enumerate();
+        fetch(
+            &sample,
+            twice
+                .map(|(place, object)| piece(&sample, *object, place as u64, None, &notes))
+                .collect(),
+        );
+        assert_eq!(lock(&notes.0).len(), 18);
+        assert_eq!(notes.1.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_part_of_another_length_than_promised_is_lost() {
+        let sample = Sample::new();
+        let object = sample.object(b"seven b");
+        sample.flush();
+        let notes = Arc::<Notes>::default();
+        let lens = [Some(7), Some(8), None, Some(6), Some(7)];
+        let pieces = lens.iter().enumerate();
+        fetch(
+            &sample,
+            pieces
+                .map(|(place, len)| piece(&sample, object, place as u64, *len, &notes))
+                .collect(),
+        );
+        assert_eq!(lock(&notes.0).keys().copied().collect::<Vec<_>>(), [0, 2, 4]);
+        assert_eq!(notes.1.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn an_entry_that_lies_about_its_place_is_lost() {
+        let sample = Sample::new();
+        let object = sample.object(b"here");
+        sample.flush();
+        let notes = Arc::<Notes>::default();
+        let mut beyond = piece(&sample, object, 0, None, &notes);
+        beyond.entry.offset = PackOffset::new((1 << 31) - 1).unwrap();
+        let mut huge = piece(&sample, object, 1, None, &notes);
+        huge.entry.packed_len = ContentLen::new((1 << 28) - 1).unwrap();
+        let mut empty = piece(&sample, object, 2, None, &notes);
+        empty.entry.packed_len = ContentLen::default();
+        let mut elsewhere = piece(&sample, object, 3, None, &notes);
+        elsewhere.entry.pack = "p-not-there".into();
+        fetch(&sample, vec![beyond, huge, empty, elsewhere]);
+        // The last is found again in fresh indexes, as after maintenance moved it.
+        assert_eq!(lock(&notes.0).keys().copied().collect::<Vec<_>>(), [3]);
+        assert_eq!(notes.1.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn after_a_stop_every_piece_is_lost_and_nobody_waits() {
+        let sample = Sample::new();
+        let object = sample.object(b"here");
+        sample.flush();
+        let notes = Arc::<Notes>::default();
+        let cancel = AtomicBool::new(true);
+        let stop = Stop::new(&cancel);
+        let (sender, receiver) = crossbeam_channel::bounded(0);
+        let mut gather = Gather::new(sender, &stop);
+        gather.push(piece(&sample, object, 0, None, &notes));
+        gather.flush();
+        drop((gather, receiver));
+        assert_eq!(notes.1.load(Ordering::Relaxed), 1);
+        assert!(Slots::new(1).take(1, &stop).is_some(), "what is free can be had");
+        let slots = Slots::new(1);
+        let held = slots.take(1, &stop);
+        assert!(slots.take(1, &stop).is_none());
+        drop(held);
+        assert!(slots.try_take(5).is_some(), "more than there are is all there are");
+    }
+}

@@ -13,6 +13,8 @@ pub mod random;
 pub mod recover;
 pub mod repository;
 pub mod restore;
+#[cfg(test)]
+mod sample;
 pub mod snapshot;
 pub mod snapshots;
 pub mod storage;

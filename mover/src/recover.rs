@@ -178,3 +178,76 @@ async fn read_local_index(repository: &Repository, pack: &BlobMetadata) -> Resul
     .await?;
     open_local_index(repository.sealer(), &postamble, &sealed).map_err(bad)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::blocking::block_on;
+    use crate::diff::cat;
+    use crate::sample::{PART_LEN, Sample};
+    use crate::snapshots;
+    use crate::storage::Storage;
+
+    fn recover(repository: &Repository, dry_run: bool) -> RecoverReport {
+        let (progress, cancel) = (RecoverProgress::default(), AtomicBool::new(false));
+        block_on(recover_index(repository, dry_run, &progress, &cancel)).unwrap()
+    }
+
+    fn contents(repository: &Repository) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let each = |entry: IndexEntry| {
+            found.insert(entry.id.to_string());
+            Ok(())
+        };
+        repository.each_live_content(each).unwrap();
+        found
+    }
+
+    #[test]
+    fn indexes_that_are_gone_come_back_from_the_packs() {
+        let sample = Sample::new();
+        let text: Vec<u8> = (0..1000 * PART_LEN).map(|place| (place / 7) as u8).collect();
+        let file = sample.file("f", &text);
+        let snapshot = sample.snapshot("/a", 1, None, &sample.directory("r", std::slice::from_ref(&file)));
+        let before = contents(&sample.reopened());
+        assert_eq!(recover(&sample.reopened(), false).recovered, 0, "nothing is missing");
+        for blob in block_on(sample.repository.list_names("x")).unwrap() {
+            block_on(sample.storage.delete(&blob)).unwrap();
+        }
+        let without = sample.reopened();
+        assert!(contents(&without).is_empty());
+        let dry = recover(&without, true);
+        assert_eq!((dry.recovered, dry.index_blobs), (before.len() as u64, 0));
+        assert!(contents(&sample.reopened()).is_empty(), "a rehearsal writes nothing");
+
+        let report = recover(&without, false);
+        assert_eq!(report.recovered, before.len() as u64);
+        assert_eq!((report.index_blobs, report.failed), (1, 0));
+        assert_eq!(contents(&without), before, "seen at once");
+        let again = sample.reopened();
+        assert_eq!(contents(&again), before, "and by others");
+        assert_eq!(
+            block_on(snapshots::find(&again, &snapshot.id.to_string())).unwrap().id,
+            snapshot.id
+        );
+        let mut out = Vec::new();
+        block_on(cat(&again, &file, &mut out)).unwrap();
+        assert!(out == text);
+        assert_eq!(recover(&again, false).recovered, 0);
+    }
+
+    #[test]
+    fn a_pack_without_an_index_is_told_and_the_others_are_read() {
+        let sample = Sample::new();
+        let file = sample.file("f", b"data");
+        sample.snapshot("/a", 1, None, &sample.directory("r", std::slice::from_ref(&file)));
+        let pack = sample.repository.locate(&file.object.unwrap().content()).unwrap().pack;
+        sample.storage.damage(&pack, bytes::Bytes::from_static(b"cut"));
+        let report = recover(&sample.reopened(), false);
+        assert_eq!(report.failed, 1);
+        assert_eq!(report.failures[0].0, pack);
+        assert!(report.packs > 1 && report.entries > 0);
+    }
+}

@@ -182,3 +182,92 @@ fn without_leading_slashes(path: &[u8]) -> &[u8] {
     let slashes = path.iter().take_while(|byte| **byte == b'/').count();
     &path[slashes..]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocking::block_on;
+    use crate::sample::{Sample, source};
+
+    fn ids(snapshots: &[Snapshot]) -> Vec<ManifestId> {
+        snapshots.iter().map(|snapshot| snapshot.id).collect()
+    }
+
+    #[test]
+    fn snapshots_are_listed_in_the_order_in_which_they_began() {
+        let sample = Sample::new();
+        let root = sample.directory("r", &[]);
+        let later = sample.snapshot("/a", 20, None, &root);
+        let earlier = sample.snapshot("/a", 10, None, &root);
+        let other = sample.snapshot("/b", 15, None, &root);
+        let repository = &sample.repository;
+        let all = block_on(list(repository, None)).unwrap();
+        assert_eq!(ids(&all), [earlier.id, other.id, later.id]);
+        let of_a = block_on(list(repository, Some(&source("/a")))).unwrap();
+        assert_eq!(ids(&of_a), [earlier.id, later.id]);
+        delete(sample.session(), &earlier);
+        sample.flush();
+        let left = block_on(list(&sample.reopened(), Some(&source("/a")))).unwrap();
+        assert_eq!(ids(&left), [later.id]);
+    }
+
+    #[test]
+    fn a_snapshot_is_found_by_id_prefix_or_root() {
+        let sample = Sample::new();
+        let root = sample.directory("r", &[sample.file("f", b"1")]);
+        let first = sample.snapshot("/a", 1, None, &root);
+        let second = sample.snapshot("/a", 2, None, &root);
+        let find = |wanted: &str| block_on(find(&sample.repository, wanted)).map(|found| found.id);
+        let text = first.id.to_string();
+        assert_eq!(find(&text).unwrap(), first.id);
+        let common = text
+            .chars()
+            .zip(second.id.to_string().chars())
+            .take_while(|(a, b)| a == b)
+            .count();
+        assert_eq!(find(&text[..=common]).unwrap(), first.id);
+        assert_eq!(find(&root.object.unwrap().to_string()).unwrap(), second.id);
+        assert!(matches!(find(""), Err(MoverError::NoSuchSnapshot { .. })));
+        assert!(matches!(find("nothing"), Err(MoverError::NoSuchSnapshot { .. })));
+        for _ in 0..16 {
+            sample.snapshot("/b", 3, None, &root);
+        }
+        let ambiguous = ('0'..='f').any(
+            |digit| matches!(find(&digit.to_string()), Err(MoverError::AmbiguousSnapshot { count, .. }) if count > 1),
+        );
+        assert!(ambiguous, "eighteen snapshots share sixteen first digits");
+    }
+
+    #[test]
+    fn the_next_snapshot_is_compared_with_the_last_complete_one_and_what_began_later() {
+        let sample = Sample::new();
+        let root = sample.directory("r", &[]);
+        let previous = || ids(&block_on(previous_for(&sample.repository, &source("/a"))).unwrap());
+        assert_eq!(previous(), []);
+        let checkpoint = sample.snapshot("/a", 1, Some("checkpoint"), &root);
+        assert_eq!(previous(), [checkpoint.id]);
+        let complete = sample.snapshot("/a", 2, None, &root);
+        let canceled = sample.snapshot("/a", 3, Some("canceled"), &root);
+        sample.snapshot("/b", 4, None, &root);
+        assert_eq!(previous(), [complete.id, canceled.id]);
+        let latest = block_on(latest(&sample.repository, &source("/a"))).unwrap();
+        assert_eq!(latest.unwrap().id, complete.id);
+    }
+
+    #[test]
+    fn a_path_leads_to_its_entry() {
+        let sample = Sample::new();
+        let below = sample.directory("below", &[sample.file("file", b"text")]);
+        let root = sample.directory("r", &[below.clone(), sample.file("/dev/xvdb", b"volume")]);
+        let snapshot = sample.snapshot("/a", 1, None, &root);
+        let at = |path: &str| block_on(entry_at(&sample.repository, &snapshot, path));
+        assert_eq!(at("").unwrap(), root);
+        assert_eq!(at("/").unwrap(), root);
+        assert_eq!(at("below/").unwrap(), below);
+        assert_eq!(at("//below//file").unwrap().size, 4);
+        assert_eq!(at("/dev/xvdb").unwrap().size, 6);
+        for missing in ["nothing", "below/file/more", "belo", "below/../below", "dev"] {
+            assert!(matches!(at(missing), Err(MoverError::NoSuchEntry { .. })), "{missing}");
+        }
+    }
+}

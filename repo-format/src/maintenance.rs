@@ -298,3 +298,130 @@ mod nanoseconds {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SEALED: &[u8] = include_bytes!("../golden/maintenance/kopia.maintenance");
+
+    #[derive(Deserialize)]
+    struct Golden {
+        key: String,
+        schedule: Value,
+        params: Value,
+    }
+
+    fn golden() -> ([u8; 32], Value, Value) {
+        let golden: Golden = serde_json::from_slice(include_bytes!("../golden/maintenance/case.json")).unwrap();
+        let mut key = [0; 32];
+        hex::decode_to_slice(golden.key, &mut key).unwrap();
+        (key, golden.schedule, golden.params)
+    }
+
+    #[test]
+    fn the_schedule_of_kopia_opens_and_is_written_back_as_it_was() {
+        let (key, expected, _) = golden();
+        let schedule = open_schedule(&key, SEALED).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&schedule.encode()).unwrap(), expected);
+        assert!(schedule.runs["snapshot-gc"][0].success && schedule.next_full > schedule.next_quick);
+        let nonce = SEALED[..MaintenanceSchedule::NONCE_LEN].try_into().unwrap();
+        assert_eq!(
+            open_schedule(&key, &seal_schedule(&key, nonce, &schedule)).unwrap(),
+            schedule
+        );
+    }
+
+    #[test]
+    fn a_damaged_or_foreign_schedule_is_refused() {
+        let (key, ..) = golden();
+        for at in [0, MaintenanceSchedule::NONCE_LEN, SEALED.len() / 2, SEALED.len() - 1] {
+            let mut damaged = SEALED.to_vec();
+            damaged[at] ^= 1;
+            assert!(
+                matches!(open_schedule(&key, &damaged), Err(FormatError::MaintenanceScheduleSeal)),
+                "{at}"
+            );
+        }
+        assert!(matches!(
+            open_schedule(&[7; 32], SEALED),
+            Err(FormatError::MaintenanceScheduleSeal)
+        ));
+        for length in 0..MaintenanceSchedule::NONCE_LEN + MaintenanceSchedule::TAG_LEN {
+            assert!(
+                matches!(
+                    open_schedule(&key, &SEALED[..length]),
+                    Err(FormatError::Truncated { .. })
+                ),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn parameters_of_a_new_repository_are_those_of_kopia() {
+        let (.., params) = golden();
+        let ours = MaintenanceParams::owned_by("u", "h");
+        assert_eq!(serde_json::to_value(&ours).unwrap(), params);
+        assert_eq!(MaintenanceParams::decode(params.to_string().as_bytes()).unwrap(), ours);
+        assert_eq!(
+            MaintenanceParams::decode(br#"{"quick":null,"listParallelism":null}"#)
+                .unwrap()
+                .list_parallelism,
+            0
+        );
+        assert!(matches!(
+            MaintenanceParams::decode(b"[1]"),
+            Err(FormatError::Json { .. })
+        ));
+    }
+
+    #[test]
+    fn a_schedule_that_never_ran_is_due_since_the_first_year() {
+        let text = String::from_utf8(MaintenanceSchedule::default().encode()).unwrap();
+        let expected =
+            r#"{"nextFullMaintenance":"0001-01-01T00:00:00Z","nextQuickMaintenance":"0001-01-01T00:00:00Z","runs":{}}"#;
+        assert_eq!(text, expected);
+        assert_eq!(
+            MaintenanceSchedule::decode(br#"{"runs":null}"#).unwrap(),
+            MaintenanceSchedule::default()
+        );
+    }
+
+    #[test]
+    fn old_runs_are_forgotten() {
+        let mut schedule = MaintenanceSchedule::default();
+        for number in 0..60 {
+            let start = Timestamp::from_second(number).unwrap();
+            schedule.report(
+                "snapshot-gc",
+                RunInfo {
+                    start,
+                    ..RunInfo::default()
+                },
+            );
+        }
+        let runs = &schedule.runs["snapshot-gc"];
+        assert_eq!(
+            (runs.len(), runs[0].start.as_second()),
+            (MaintenanceSchedule::RUNS_MAX, 59)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn schedules_survive_a_round_trip(key in any::<[u8; 32]>(), nonce in any::<[u8; 12]>(), task in ".{0,9}", error in ".{0,9}", second in 0i64..9_999_999_999, nanosecond in 0i32..1_000_000_000) {
+            let start = Timestamp::new(second, nanosecond).unwrap();
+            let mut schedule = MaintenanceSchedule { next_full: start, ..MaintenanceSchedule::default() };
+            schedule.report(&task, RunInfo { start, end: start, success: error.is_empty(), error, ..RunInfo::default() });
+            prop_assert_eq!(open_schedule(&key, &seal_schedule(&key, nonce, &schedule)).unwrap(), schedule);
+        }
+
+        #[test]
+        fn any_bytes_can_be_tried(bytes in proptest::collection::vec(any::<u8>(), 0..99)) {
+            prop_assert!(open_schedule(&[0; 32], &bytes).is_err());
+        }
+    }
+}

@@ -65,10 +65,13 @@ const INCOMPLETE_KEPT: usize = 3;
 
 /// The reasons to keep each of the snapshots of one source, in the order given.
 ///
-/// Periods are those of the UTC calendar. (So they are in Kopia, except for weeks, which it takes from the zone of the
-/// machine; a repository that is shared should not depend on who looks at it.) If all numbers are zero, everything is kept.
-/// The newest snapshot of a period stands for it;
-/// a period counts if that snapshot is not older than the newest complete one by more than the number of periods kept.
+/// Complete snapshots count for the newest so many and for periods of the UTC calendar. (So it is in Kopia, except for
+/// weeks, which it takes from the zone of the machine; what is kept of a shared repository should not depend on who looks
+/// at it.) The newest snapshot of a period stands for it; a period counts if that snapshot is not older than the newest
+/// complete one by more than the number of periods kept. If all numbers are zero, everything is kept.
+///
+/// Incomplete snapshots newer than the newest complete one are kept if they are among the newest three, or begun less
+/// than four hours before the newest of them.
 pub fn retention_reasons(policy: &EffectiveRetention, snapshots: &[RetentionSnapshot]) -> Vec<Vec<Reason>> {
     let mut reasons = vec![Vec::new(); snapshots.len()];
     let mut newest_first: Vec<usize> = (0..snapshots.len()).collect();

@@ -43,15 +43,28 @@ impl Seed {
         bytes
     }
 
-    /// This many bytes of two values: eight to one for a compressor, yet no two chunks are alike.
+    /// This many bytes of made-up words: a compressor finds much in them, yet no two chunks are alike.
     pub fn prose(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(length + 64);
+        let mut words = Vec::with_capacity(256);
+        for _ in 0..256 {
+            let letters = 2 + self.below(8);
+            words.push(
+                (0..letters)
+                    .map(|_| b"etaoinshrdlu"[self.index_below(12)])
+                    .collect::<Vec<u8>>(),
+            );
+        }
+        let mut bytes = Vec::with_capacity(length + 16);
         while bytes.len() < length {
-            let bits = self.next();
-            bytes.extend((0..64).map(|bit| b'0' + u8::from(bits >> bit & 1 == 1)));
+            bytes.extend_from_slice(&words[self.index_below(256)]);
+            bytes.push(if self.below(12) == 0 { b'\n' } else { b' ' });
         }
         bytes.truncate(length);
         bytes
+    }
+
+    fn index_below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.below(limit as u64)).expect("it is below an index")
     }
 }
 
@@ -64,6 +77,7 @@ mod tests {
         assert_eq!(Seed::new(7).bytes(100), Seed::new(7).bytes(100));
         assert_ne!(Seed::new(7).bytes(100), Seed::new(8).bytes(100));
         assert_eq!(Seed::new(7).bytes(13).len(), 13);
-        assert!(Seed::new(7).prose(1000).iter().all(|byte| matches!(byte, b'0' | b'1')));
+        assert_eq!(Seed::new(7).prose(1000).len(), 1000);
+        assert_ne!(Seed::new(7).prose(1000), Seed::new(8).prose(1000));
     }
 }

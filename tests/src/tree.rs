@@ -152,7 +152,7 @@ impl Tree {
         tree.file("empty", b"");
         tree.file("one-byte", b"x");
         tree.file("several-chunks", &seed.bytes(chunk_bytes_average * 5 / 2));
-        tree.file("folder/prose", &seed.prose(chunk_bytes_average + 1));
+        tree.file("folder/prose", &seed.prose(1_500_001));
         tree.file("folder/100000-of-one-byte", &[0xa5; 100_000]);
         tree.file("folder/&<>\u{e9}", &seed.prose(300));
         tree.file_with(

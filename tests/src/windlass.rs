@@ -75,10 +75,23 @@ impl Windlass {
 
     /// Runs a command to its end, whatever that end is, in a home of its own and with nothing of the caller's environment.
     pub fn try_run(&self, arguments: &[&str]) -> Outcome {
-        let mut command = Command::new(program());
+        run(&mut self.command(arguments), &[])
+    }
+
+    /// A command that is yet to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.nameless(&[]);
         command
             .arg(format!("--repo={}", self.repository.display()))
             .arg(format!("--password-file={}", self.password_file().display()))
+            .args(arguments);
+        command
+    }
+
+    /// A command that is yet to be run, and that says neither which repository is meant nor what its password is.
+    pub fn nameless(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
             .args(arguments)
             .current_dir(&self.home)
             .env_clear()
@@ -89,7 +102,12 @@ impl Windlass {
                 command.env(passed_on, value);
             }
         }
-        run(&mut command, &[])
+        command
+    }
+
+    /// The home of this user.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Runs a command that must succeed.
@@ -113,10 +131,17 @@ impl Windlass {
         self.run(&["repo", "status", "--json"]).json()
     }
 
-    /// Takes a snapshot as user `u` on host `h`, which is who the Kopia of these tests is.
+    /// Takes a snapshot as user `u` on host `h`, which is who the Kopia of these tests is. Every file must be read; the
+    /// exit code must be 3 where the format cannot keep what a user would miss (a name), and 0 elsewhere.
     #[track_caller]
     pub fn snapshot(&self, tree: &Path, options: &[&str]) -> WindlassSnapshot {
-        WindlassSnapshot::from_json(self.try_snapshot(tree, options).succeeds().json())
+        let outcome = self.try_snapshot(tree, options);
+        let json = outcome.json();
+        let losses = json["notKept"].as_object().into_iter().flatten();
+        let lost = losses.filter(|(_, kind)| kind["isLoss"] == true).count();
+        assert_eq!(json["errorCount"], 0, "{json}");
+        outcome.exits_with(if lost > 0 { 3 } else { 0 });
+        WindlassSnapshot::from_json(json)
     }
 
     /// Tries to take a snapshot; what could not be kept shows in the exit code.

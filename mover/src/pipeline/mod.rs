@@ -54,7 +54,7 @@ pub use source::FileKind;
 pub(crate) use source::{Attributes, Root, open_root};
 pub(crate) use tree::{Tree, volume_directory};
 pub(crate) use visit::Visit;
-pub(crate) use walk::{Walk, metadata_compression};
+pub(crate) use walk::{Walk, WalkRoot, metadata_compression};
 
 use crate::error::Result;
 use crate::io::{BufferPool, Engine};
@@ -67,6 +67,8 @@ pub(crate) struct Limits {
     pub visitors: usize,
     /// Threads that seal.
     pub sealers: usize,
+    /// Contents that a sealer hashes side by side, where the algorithm has lanes.
+    pub lanes: usize,
     /// Threads that write packs.
     pub writers: usize,
     /// Reads of the large file ahead of its cutting, of [`Limits::EXTENT_LEN`] bytes each.
@@ -83,56 +85,91 @@ impl Limits {
     /// Bytes of one read of a large file.
     pub(crate) const EXTENT_LEN: usize = 1 << 20;
     /// What the program itself, thread stacks, index look-ups and directories take.
-    const BASE_BYTES: u64 = 48 << 20;
+    const BASE_BYTES: u64 = 32 << 20;
+    /// Contents that are somewhere whatever the limits are: one being cut, one in each of the two queues.
+    const CONTENTS_MIN: u64 = 3;
 
-    /// The least that works.
-    const LEAST: Self = Self {
-        visitors: 16,
-        sealers: 1,
-        writers: 1,
-        reads_ahead: 8,
-        batches: 1,
-        contents: 1,
-        window: 8192,
-    };
-
-    /// The limits for a budget of `memory` bytes, at most a number of sealing threads, and contents of at most
-    /// `content_max` bytes in packs of about `pack_len` bytes. The least that works is taken even where the budget is
-    /// smaller.
+    /// The limits for a budget of `memory` bytes, a number of sealing threads, and contents of at most `content_max`
+    /// bytes in packs of about `pack_len` bytes. The least that works is taken even where the budget is smaller.
     pub(crate) fn new(memory: u64, sealers: usize, content_max: usize, pack_len: u64) -> Self {
-        let fits = |limits: &Self| limits.bytes_max(content_max, pack_len) <= memory;
-        let two_writers = Self {
-            writers: 2,
-            ..Self::LEAST
+        let least = Self {
+            visitors: 16,
+            sealers: 1,
+            lanes: 1,
+            writers: 1,
+            reads_ahead: 4,
+            batches: 1,
+            contents: 1,
+            window: 8192,
         };
-        let mut best = if fits(&two_writers) { two_writers } else { Self::LEAST };
-        // More threads before longer queues; with as many of the one as of the other when there is room.
-        for sealers in 1..=sealers {
-            for (batches, contents) in [(sealers, sealers.div_ceil(2)), (2 * sealers, sealers)] {
-                let more = Self {
-                    sealers,
-                    batches,
-                    contents,
-                    ..best
-                };
-                if fits(&more) {
-                    best = more;
-                }
+        let fits = |limits: &Self| limits.bytes_max(content_max, pack_len) <= memory;
+        let mut limits = least;
+        // What helps most comes first: all cores, then a second writer, then more lanes, then longer queues.
+        let wishes = [
+            Self {
+                sealers: sealers.max(1),
+                ..least
+            },
+            Self { writers: 2, ..least },
+            Self { lanes: 2, ..least },
+            Self {
+                lanes: seal::LANES,
+                ..least
+            },
+            Self {
+                reads_ahead: 8,
+                ..least
+            },
+            Self {
+                batches: sealers.max(1),
+                contents: sealers.max(1),
+                ..least
+            },
+            Self {
+                batches: 2 * sealers.max(1),
+                ..least
+            },
+        ];
+        for wish in wishes {
+            let more = limits.at_least(&wish);
+            if fits(&more) {
+                limits = more;
             }
         }
-        best
+        if limits.sealers == 1 {
+            let affordable = (2..=sealers).rev().map(|sealers| Self { sealers, ..limits }).find(fits);
+            limits = affordable.unwrap_or(limits);
+        }
+        limits
     }
 
-    /// Bytes that all queues and pools hold when they are full.
+    fn at_least(&self, other: &Self) -> Self {
+        Self {
+            visitors: self.visitors.max(other.visitors),
+            sealers: self.sealers.max(other.sealers),
+            lanes: self.lanes.max(other.lanes),
+            writers: self.writers.max(other.writers),
+            reads_ahead: self.reads_ahead.max(other.reads_ahead),
+            batches: self.batches.max(other.batches),
+            contents: self.contents.max(other.contents),
+            window: self.window.max(other.window),
+        }
+    }
+
+    /// Contents that are somewhere when all queues and threads are full.
+    fn contents_max(&self) -> u64 {
+        // A sealer holds the contents it hashes together and the one it has sealed.
+        (self.sealers * (self.lanes + 1) + self.batches + self.contents) as u64 + 1
+    }
+
+    /// Bytes that all queues, pools and threads hold when they are full.
     pub(crate) fn bytes_max(&self, content_max: usize, pack_len: u64) -> u64 {
         let content = content_max as u64;
-        // A sealer holds a batch that it hashes and a content that it seals; one more is being cut.
-        let contents = 2 * self.sealers + self.batches + self.contents + 1;
-        // One data pack is open, and each writer has one; the open metadata pack rarely becomes full.
-        let packs = (1 + self.writers as u64) * (pack_len + content) + (pack_len + content) / 2;
+        // A data pack is open or waits for a writer, each writer has one; metadata packs rarely grow large.
+        let packs = (1 + self.writers as u64) * (pack_len + content) + pack_len / 2;
         Self::BASE_BYTES
-            + contents as u64 * content
-            + (self.reads_ahead * Self::EXTENT_LEN) as u64
+            + self.contents_max().max(Self::CONTENTS_MIN) * content
+            + ((self.reads_ahead + 1) * Self::EXTENT_LEN) as u64
             + packs
             + self.visitors as u64 * 2 * visit::SMALL_FILE_BYTES_MAX
     }
@@ -187,27 +224,38 @@ impl Driver {
 
 #[cfg(test)]
 mod tests {
-    use super::Limits;
+    use super::*;
 
-    const MIB: u64 = 1 << 20;
+    #[test]
+    fn the_default_budget_holds_all_queues_of_the_default_splitter() {
+        let limits = Limits::new(256 << 20, 2, 8 << 20, 20 << 20);
+        assert_eq!((limits.sealers, limits.writers), (2, 2), "{limits:?}");
+        assert!(limits.lanes >= 2, "{limits:?}");
+        assert!(limits.bytes_max(8 << 20, 20 << 20) <= 256 << 20, "{limits:?}");
+    }
+
+    #[test]
+    fn a_budget_too_small_for_anything_still_gives_one_of_each() {
+        let limits = Limits::new(0, 16, 16 << 20, 20 << 20);
+        assert_eq!(
+            (limits.sealers, limits.lanes, limits.writers, limits.batches),
+            (1, 1, 1, 1)
+        );
+    }
 
     #[test]
     fn the_sum_of_all_limits_is_within_the_budget_or_the_least_there_is() {
         for content_max in [128 << 10, 256 << 10, 2 << 20, 8 << 20, 16 << 20] {
-            for pack_len in [10 * MIB, 20 * MIB, 120 * MIB] {
+            for pack_len in [10 << 20, 20 << 20, 120 << 20] {
                 for sealers in [1, 2, 4, 16, 64] {
-                    let least = Limits::new(0, sealers, content_max, pack_len);
-                    assert_eq!(
-                        (least.sealers, least.writers, least.batches, least.contents),
-                        (1, 1, 1, 1)
-                    );
-                    let least = least.bytes_max(content_max, pack_len);
-                    for memory in (0..2048).step_by(16).map(|mib| mib * MIB) {
+                    let bytes = |memory: u64| {
                         let limits = Limits::new(memory, sealers, content_max, pack_len);
-                        let bytes = limits.bytes_max(content_max, pack_len);
+                        limits.bytes_max(content_max, pack_len)
+                    };
+                    for memory in (0..2048).step_by(16).map(|mebibytes| mebibytes << 20) {
                         assert!(
-                            bytes <= memory.max(least),
-                            "{memory} {sealers} {content_max} {pack_len}: {limits:?}"
+                            bytes(memory) <= memory.max(bytes(0)),
+                            "{memory} {sealers} {content_max} {pack_len}"
                         );
                     }
                 }
@@ -216,8 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_budget_is_enough_for_two_sealers_and_two_writers() {
-        let limits = Limits::new(256 * MIB, 2, 8 << 20, 20 * MIB);
-        assert_eq!((limits.sealers, limits.writers), (2, 2));
+    fn more_memory_never_gives_less() {
+        let mut before = Limits::new(0, 8, 8 << 20, 20 << 20);
+        for mebibytes in (0..2048).step_by(16) {
+            let limits = Limits::new(mebibytes << 20, 8, 8 << 20, 20 << 20);
+            assert!(limits.sealers >= before.sealers, "{before:?} then {limits:?}");
+            before = limits;
+        }
     }
 }

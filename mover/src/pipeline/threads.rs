@@ -15,7 +15,7 @@ use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Packable, Step
 use super::file_object::Ending;
 use super::pack;
 use super::read::{Fetch, ReadLarge};
-use super::seal::{LANES, Sealing};
+use super::seal::Sealing;
 use super::split::Split;
 use super::tree::Tree;
 use super::visit::{SMALL_FILE_BYTES_MAX, Visit, Visited};
@@ -43,6 +43,7 @@ struct Stages<'a> {
     progress: &'a Progress,
     buffers: Arc<Buffers>,
     runtime: Option<Handle>,
+    lanes: usize,
 }
 
 pub(crate) fn run(
@@ -63,8 +64,9 @@ pub(crate) fn run(
         session,
         control: &control,
         progress: &progress,
-        buffers: Arc::new(Buffers::new(limits.batches + limits.contents + 2 * limits.sealers)),
+        buffers: Arc::new(Buffers::new(limits.batches + limits.contents)),
         runtime: Handle::try_current().ok(),
+        lanes: limits.lanes,
     };
     let (item_in, items) = bounded::<Item>(ITEMS_MAX);
     let (large_in, large) = bounded::<LargeQueue>(LARGE_FILES_MAX);
@@ -297,7 +299,7 @@ impl Stages<'_> {
             if self.control.has_failed() {
                 continue;
             }
-            while batch.len() < LANES
+            while batch.len() < self.lanes
                 && let Ok(more) = batches.try_recv()
             {
                 batch.extend(more);

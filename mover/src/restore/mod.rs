@@ -197,3 +197,6 @@ fn work<'a>(run: &'a Run<'a>, top: Top<'a>, readers: usize) {
 
 /// More threads than this do not walk a tree faster.
 const WALKERS_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests;

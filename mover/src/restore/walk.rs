@@ -176,11 +176,11 @@ impl<'r, 'a> Walker<'r, 'a> {
     }
 
     fn restore(&mut self, entry: &DirEntry) -> Result<()> {
-        check_name(&entry.name)?;
         let level = self.descent.here().expect("entries come from an open level");
         if !block_on(level.seen.is_new(self.run.repository, entry))? {
             return Err(bad_entry(&entry.name, "its folder has two entries of this name"));
         }
+        check_name(&entry.name)?;
         let directory = level.directory.clone().expect("the directory being filled is open");
         match entry.kind {
             EntryKind::Directory => self.directory(directory, entry),

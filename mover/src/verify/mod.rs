@@ -281,3 +281,6 @@ impl Lots<'_> {
         f64::from(u32::from_le_bytes(bytes)) < self.percent / 100.0 * (f64::from(u32::MAX) + 1.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

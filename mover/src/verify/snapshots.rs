@@ -86,7 +86,7 @@ pub(super) fn inspect(
                 snapshot: snapshot.id,
             };
             match snapshot.root() {
-                Ok(root) => look.into_tree(root, &mut forest, gather, stop),
+                Ok(root) => look.visit_tree(root, &mut forest, gather, stop),
                 Err(error) => look.check(Vec::new()).fail(None, error),
             }
         }
@@ -114,7 +114,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    fn into_tree(
+    fn visit_tree(
         &self,
         root: &DirEntry,
         forest: &mut Forest,

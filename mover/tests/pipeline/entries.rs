@@ -212,7 +212,7 @@ fn a_folder_full_of_names_in_another_encoding_takes_no_square_time() {
             let name = [b"n", &[*first, b'-', *second][..]].concat();
             rustix::fs::mknodat(
                 rustix::fs::CWD,
-                &world.path(name),
+                world.path(name),
                 FileType::RegularFile,
                 Mode::from_raw_mode(0o600),
                 0,

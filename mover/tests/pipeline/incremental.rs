@@ -12,6 +12,11 @@ use windlass_repo_format::snapshot::EntryKind;
 
 use crate::world::{Hooked, World, is_root, noise, set_mtime, stoppable};
 
+/// Something that happens to a source between two snapshots.
+type Deed = Box<dyn Fn()>;
+/// Makes of a name in the world what the story says it becomes.
+type Becoming = fn(&World);
+
 /// Files, cached ones and bytes that a run read.
 fn counts(report: &SnapshotReport) -> (u64, u64, u64) {
     let stats = report.manifest.stats;
@@ -75,7 +80,7 @@ fn every_attribute_that_changes_has_exactly_its_file_read_again() {
     world.link("link", "old");
     let repository = world.open();
     world.snapshot(&repository);
-    let mut changes: Vec<(&str, Box<dyn Fn()>)> = vec![
+    let mut changes: Vec<(&str, Deed)> = vec![
         (
             "mtime",
             Box::new(|| set_mtime(&world.path("mtime"), "2026-01-02T00:00:00.5Z".parse().unwrap())),
@@ -137,7 +142,7 @@ fn every_attribute_that_changes_has_exactly_its_file_read_again() {
 fn an_entry_may_become_something_else() {
     let world = World::new();
     let repository = world.open();
-    let becomes: [(&str, EntryKind, fn(&World)); 6] = [
+    let becomes: [(&str, EntryKind, Becoming); 6] = [
         ("file", EntryKind::File, |world| drop(world.file("x", "now a file"))),
         ("folder", EntryKind::Directory, |world| {
             drop(world.file("x/inside", "now a folder"))

@@ -12,6 +12,7 @@ use windlass_mover::snapshot::SnapshotOptions;
 use windlass_mover::storage::FileSystem;
 use windlass_mover::storage::filesystem::Sharding;
 use windlass_mover::{Identity, Repository};
+use windlass_repo_format::hashing::HashAlgorithm;
 
 use crate::world::{World, snapshot_of};
 
@@ -63,7 +64,7 @@ fn alone(test: &str) -> bool {
     false
 }
 
-fn snapshot_within(folder: &Path, options: impl Fn(SnapshotOptions) -> SnapshotOptions) -> (u64, u64) {
+fn snapshot_within(folder: &Path, splitter: &str, options: impl Fn(SnapshotOptions) -> SnapshotOptions) -> (u64, u64) {
     let target = tempfile::tempdir().unwrap();
     let storage = Arc::new(FileSystem::create(target.path(), Sharding::default()).unwrap());
     let identity = Identity {
@@ -71,8 +72,11 @@ fn snapshot_within(folder: &Path, options: impl Fn(SnapshotOptions) -> SnapshotO
         host: "h".to_owned(),
     };
     let options_of_open = OpenOptions::new(identity);
-    // The splitter of most repositories: contents of up to 8 MiB.
-    let create = CreateOptions::default();
+    let create = CreateOptions {
+        splitter: crate::world::splitter(splitter),
+        hash: HashAlgorithm::Blake2b256_128,
+        ..CreateOptions::default()
+    };
     let created = Repository::create(storage, "secret", &create, options_of_open);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -110,8 +114,13 @@ fn a_large_file_is_read_within_the_budget() {
         std::os::unix::fs::FileExt::write_all_at(&file, &block, number * MIB).unwrap();
     }
     drop(file);
-    for (memory, parallel) in [(256 * MIB, 2), (512 * MIB, 4)] {
-        let (peak, read) = snapshot_within(folder.path(), |options| SnapshotOptions {
+    // The splitter of most repositories, and one whose contents all have the length that others have at most.
+    for (memory, parallel, splitter) in [
+        (256 * MIB, 2, "DYNAMIC-4M-BUZHASH"),
+        (256 * MIB, 2, "FIXED-8M"),
+        (512 * MIB, 4, "FIXED-8M"),
+    ] {
+        let (peak, read) = snapshot_within(folder.path(), splitter, |options| SnapshotOptions {
             memory,
             parallel: Some(parallel),
             ..options
@@ -133,7 +142,7 @@ fn many_small_files_are_read_within_the_budget() {
             crate::world::noise(number, 1 + number as usize % 20_000),
         );
     }
-    let (peak, read) = snapshot_within(world.folder.path(), |options| options);
+    let (peak, read) = snapshot_within(world.folder.path(), "DYNAMIC-4M-BUZHASH", |options| options);
     assert!(read > 400 * MIB);
     assert!(peak <= 256 * MIB, "{} MiB", peak / MIB);
 }

@@ -239,6 +239,11 @@ def by_hand():
                     "\\/a", "x\\/a", "y\\/", "x/\\y/a", "[/]a", "x[a/]a", "x[!/]a", "x/[*]a", "x/*\\a", "x/**\\/a", "x/**[/]a", "*[/]a", "/**[/]a", "**[!x]a"]:
         yield case(f"pattern {pattern!r} among stars", pattern + "\n", tree=stars, root=False)
         yield case(f"negated pattern {pattern!r} among stars", f"*\n!*/\n!{pattern}\n", tree=stars, root=False)
+    for pattern in ["*x*/b", "/*x*/b", "*x/b", "*y*/b", "*d*/b", "/*d*/b", "*d*/d*/b", "*d*/*b", "*d*[/]b", "*d*\\/b", "/*d*a", "/*d*?b", "*d*/ab", "*d*x*/b",
+                    "*/d*/b", "**/*d*/b", "/*d/*b", "*d*/?", "*d*/[b]", "d*/*d*/b", "*d*/**/b", "*d*/**", "*x*/*b", "*[x]*/b", "?*x*/b", "**[/b]", "**[/b]c",
+                    "*[/b]c", "/**[/b]c", "**x/[a-c]", "**y/b", "/**y/b", "x/**y/**y/b", "x[[:alpha:]]", "/x[[:alpha:]]", "*[[:alpha:]]", "/*x[[:alpha:]]",
+                    "/**[[:alpha:]]", "**x[[:alpha:]]", "x/[[:alpha:]]", "/**x[a-z]"]:
+        yield case(f"pattern {pattern!r} in the deep", pattern + "\n", tree=deep_tree(), root=False)
     blanks = ["a" + " " * count for count in range(4)] + ["ab" + " " * count for count in range(3)] + [" " * count for count in range(1, 4)]
     blanks += ["x/", "x/a", "x/a ", " a", " a ", " ab", "\ta", "a\t", "a \t", "a\t ", "b", "a\u00a0", "\u00a0a", "a\x0b", "\x0ca", "a\u2003", "a\u200b", "a\u0085"]
     for pattern in ["a", " ", " a ", "a ", "a  ", "a   ", "ab ", "ab  ", "x/a ", "x/a  ", "* ", "*  ", "? ", "?  ", "  ", "   ", "\\ ", "a\\ ", "a\\  ",
@@ -246,6 +251,12 @@ def by_hand():
                     "\u00a0a", "a\x0b", "\x0ba", "\x0ca", "a\u2003", "\u2003a", "a\u200b", "a\u0085", "\u0085a", "a\x1c", "\x1ca", "  b", "b \\", "b\\\t"]:
         yield case(f"pattern {pattern!r} among blanks", pattern + "\n", tree=blanks, root=False)
         yield case(f"negated pattern {pattern!r} among blanks", f"*\n!{pattern}\n", tree=blanks, root=False)
+
+
+def deep_tree():
+    tops = ["x/", "x/x/", "x/y/", "xx/", "x/x/x/", "y/", "y/x/", "y/x/x/", "d/", "d/x/", "x/d/", "x/y/y/", "x/y/x/", "dq/", "dq/dq/", "d/dq/", "dq/d/", "dq/xd/",
+            "q/", "q/d/", "q/dq/", "q/dq/d/", "d/d/", "d/d/d/", "qd/", "qd/d/", "qd/qd/", "dx/", "dx/x/", "dx/xd/"]
+    return tops + [top + name for top in [""] + tops for name in ["a", "b", "ab", "xb", "db", "bc"]]
 
 
 def tree_of_stars():
@@ -350,6 +361,8 @@ def ask(folder, cases):
             answer["bad_directories"] = sorted(where for where, _ in failed[path])
         if one["tree"] == tree_of_stars():
             answer["tree"] = "stars"
+        elif one["tree"] == deep_tree():
+            answer["tree"] = "deep"
         elif one["tree"] != universe():
             answer["tree"] = one["tree"]
         if one["files"]:
@@ -383,7 +396,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         answers = ask(folder, cases)
     text = "[\n" + ",\n".join(json.dumps(answer, ensure_ascii=False) for answer in answers) + "\n]\n"
-    trees = json.dumps({"usual": universe(), "stars": tree_of_stars()}, ensure_ascii=False)
+    trees = json.dumps({"usual": universe(), "stars": tree_of_stars(), "deep": deep_tree()}, ensure_ascii=False)
     text = f'{{"trees": {trees},\n"cases": {text}}}\n'
     if len(sys.argv) > 2:
         sys.stdout.write(text)

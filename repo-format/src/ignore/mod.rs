@@ -54,7 +54,8 @@ impl IgnoreRules {
     /// `policy` is the policy for exactly this directory, if there is one.
     ///
     /// Such a policy adds its rules to those of the directories above, which it cannot switch off. It decides alone
-    /// which dot files are read here and below: none, if it names none.
+    /// which dot files are read here and below: none, if it names none. It decides as well about other file systems
+    /// (kept, if it does not say) and caches (left out, if it does not say); the size limit it may leave as it is.
     ///
     /// # Errors
     /// [`FormatError::BadIgnoreRule`] for a rule that cannot be read; Kopia then counts the directory as failed.
@@ -92,7 +93,7 @@ impl IgnoreRules {
         self.max_file_size
     }
 
-    /// Whether directories in this one that lie on another file system are left out.
+    /// Whether entries of this directory, files too, that lie on another file system than the directory are left out.
     pub fn one_file_system(&self) -> bool {
         self.one_file_system
     }

@@ -4,7 +4,8 @@
 //! |-------------------------|-------------------------------------------------------------------------------------------|
 //! | `!` at the front        | what matches is not ignored after all                                                     |
 //! | `/` at the end          | only directories match                                                                    |
-//! | `/` elsewhere           | the rule matches from the directory it is for; without one, from any directory below      |
+//! | `/` elsewhere           | the rule matches from the directory it is for; without one, from any directory below; so  |
+//! |                         | does a rule that begins with `**`                                                         |
 //! | `?`                     | one character, no slash                                                                   |
 //! | `*`                     | any number of characters, no slash; but if not none, then one slash may end them (sic)    |
 //! | `**` alone between `/`  | any number of directories; at the end, everything below                                   |
@@ -13,6 +14,9 @@
 //! | `[[:alpha:]]`           | a character of the named class                                                            |
 //! | `\`                     | makes the next character an ordinary one, within brackets too                             |
 //! | zero byte               | ends the rule                                                                             |
+//!
+//! One thing is known to differ: `/**x[[:alpha:]]`, a rooted rule in which two stars that are not alone between slashes come
+//! some way before a named class, matches nothing in Kopia.
 
 use crate::FormatError;
 
@@ -27,6 +31,8 @@ pub struct Pattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     Literal(char),
+    /// `/`, not escaped
+    Slash,
     /// `?`
     One,
     /// `*`
@@ -97,8 +103,8 @@ impl Pattern {
         };
         let mut tokens = Vec::new();
         if !text.is_empty() {
-            if !rooted && !text.contains(&'/') {
-                tokens = vec![Token::Directories, Token::Literal('/')];
+            if !rooted && (!text.contains(&'/') || (!negated && text.starts_with(&['*', '*']))) {
+                tokens = vec![Token::Directories, Token::Slash];
             }
             let at_front = rooted || !negated;
             tokens.extend(Parser { rest: text }.run(at_front).map_err(bad)?);
@@ -134,7 +140,10 @@ impl Pattern {
             let is_last = number + 1 == self.tokens.len();
             match token {
                 Token::Star if is_last => last_star(path, &mut row),
-                Token::Star => star(path, &next, &mut row),
+                Token::Star => {
+                    let before_slash = self.tokens[number + 1] == Token::Slash;
+                    star(path, before_slash, &next, &mut row);
+                }
                 Token::Directories => directories(&next, &after_next, &mut row),
                 Token::Rest => row.fill(Outcome::Match),
                 token => {
@@ -186,14 +195,23 @@ fn last_star(path: &[char], row: &mut [Outcome]) {
 }
 
 /// `*` before other tokens, whose outcomes are in `next`.
-fn star(path: &[char], next: &[Outcome], row: &mut [Outcome]) {
+///
+/// What follows the star is tried after no character, after each one that is no slash, and once after the first slash if
+/// that is not the first character of the run. Meeting a slash ends the run; only if the rule has a slash at this place
+/// may other stars go on then.
+fn star(path: &[char], before_slash: bool, next: &[Outcome], row: &mut [Outcome]) {
+    let slash = if before_slash {
+        Outcome::Mismatch
+    } else {
+        Outcome::Slash
+    };
     row[path.len()] = Outcome::GiveUp;
     // What comes of a run that has begun and may go on from this place.
     let mut going_on = Outcome::GiveUp;
     for (at, char) in path.iter().enumerate().rev() {
         let (run, first) = match (*char, next.get(at + 1)) {
-            ('/', Some(Outcome::Mismatch)) if at + 1 < path.len() => (Outcome::Slash, Outcome::Slash),
-            ('/', Some(after_slash)) => (*after_slash, Outcome::Slash),
+            ('/', Some(Outcome::Mismatch)) if at + 1 < path.len() => (slash, slash),
+            ('/', Some(after_slash)) => (*after_slash, slash),
             _ => (going_on, going_on),
         };
         let here = next[at];
@@ -236,6 +254,7 @@ impl Parser<'_> {
                 '?' => Token::One,
                 '*' => self.stars(at_front),
                 '[' => self.set()?,
+                '/' => Token::Slash,
                 char => Token::Literal(char),
             };
             at_front = char == '/';
@@ -323,6 +342,7 @@ impl Token {
     fn takes(&self, char: char) -> bool {
         match self {
             Self::Literal(literal) => char == *literal,
+            Self::Slash => char == '/',
             Self::One => char != '/',
             Self::Set { negated, members } => members.iter().any(|member| member.contains(char)) != *negated,
             Self::Star | Self::Directories | Self::Rest => false,

@@ -141,7 +141,7 @@ pub struct FilesPolicy {
     /// Files of more bytes than this are left out; zero sets no limit.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "is_default")]
     pub max_file_size: i64,
-    /// Whether directories on another file system than the root are left out.
+    /// Whether what lies on another file system is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_file_system: Option<bool>,
     /// Keys this build does not know.

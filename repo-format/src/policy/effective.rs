@@ -32,7 +32,7 @@ pub struct EffectiveFiles {
     pub ignore_cache_dirs: bool,
     /// Files of more bytes than this are left out.
     pub max_file_size: Option<u64>,
-    /// Whether directories on another file system than the root are left out.
+    /// Whether what lies on another file system is left out.
     pub one_file_system: bool,
 }
 

@@ -53,20 +53,42 @@ impl PolicySet {
 
     /// What holds for the root directory of a source and for the directories below it.
     pub fn place(&self, source: &Source) -> PolicyPlace {
-        let mut below = Node::default();
+        let inherited: Vec<&Policy> = self.applying(source).collect();
+        let effective = Arc::new(EffectivePolicy::merge(inherited.iter().copied()));
+
+        let mut found: Vec<(Vec<&str>, &Policy)> = Vec::new();
         for (target, policy) in &self.policies {
-            let PolicyTarget::Path(user, host, path) = target else {
-                continue;
-            };
-            if *user == source.user_name
+            if let PolicyTarget::Path(user, host, path) = target
+                && *user == source.user_name
                 && *host == source.host
                 && let Some(relative) = path_below(&source.path, path)
             {
-                below.insert(relative, policy);
+                found.push((names(relative).collect(), policy));
             }
         }
-        let inherited: Vec<&Policy> = self.applying(source).collect();
-        below.seal(&inherited)
+        // Sorted by names, each directory comes right before those below it.
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut around: Vec<usize> = Vec::new();
+        let mut below = BTreeMap::new();
+        for (number, (names, policy)) in found.iter().enumerate() {
+            while around.pop_if(|outer| !names.starts_with(&found[*outer].0)).is_some() {}
+            around.push(number);
+            let nearest_first = around.iter().rev().map(|place| found[*place].1);
+            let defined = Defined {
+                effective: Arc::new(EffectivePolicy::merge(nearest_first.chain(inherited.iter().copied()))),
+                policy: Arc::new((*policy).clone()),
+            };
+            below.insert(names.join("/"), defined);
+        }
+        PolicyPlace {
+            effective,
+            defined: None,
+            below: Some(Below {
+                path: String::new(),
+                policies: Arc::new(below),
+            })
+            .filter(|below| !below.policies.is_empty()),
+        }
     }
 
     /// The policies that apply to a source, the most specific first.
@@ -88,7 +110,22 @@ impl PolicySet {
 pub struct PolicyPlace {
     effective: Arc<EffectivePolicy>,
     defined: Option<Arc<Policy>>,
-    below: Option<Arc<BTreeMap<String, PolicyPlace>>>,
+    /// `None` where no directory further below has a policy.
+    below: Option<Below>,
+}
+
+/// Policies by path below the root of a source.
+#[derive(Clone, Debug)]
+struct Below {
+    /// The directory this is the view of.
+    path: String,
+    policies: Arc<BTreeMap<String, Defined>>,
+}
+
+#[derive(Clone, Debug)]
+struct Defined {
+    effective: Arc<EffectivePolicy>,
+    policy: Arc<Policy>,
 }
 
 impl PolicyPlace {
@@ -105,61 +142,46 @@ impl PolicyPlace {
 
     /// The directory `name` in this one.
     pub fn enter(&self, name: &str) -> Self {
-        if let Some(child) = self.below.as_ref().and_then(|below| below.get(name)) {
-            return child.clone();
-        }
-        Self {
+        let inherited = || Self {
             effective: Arc::clone(&self.effective),
             defined: None,
             below: None,
+        };
+        let Some(Below { path, policies }) = &self.below else {
+            return inherited();
+        };
+        let path = if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}/{name}")
+        };
+        let mut place = match policies.get(&path) {
+            Some(Defined { effective, policy }) => Self {
+                effective: Arc::clone(effective),
+                defined: Some(Arc::clone(policy)),
+                below: None,
+            },
+            None => inherited(),
+        };
+        let inside = format!("{path}/");
+        if policies
+            .range(inside.clone()..)
+            .next()
+            .is_some_and(|(other, _)| other.starts_with(&inside))
+        {
+            place.below = Some(Below {
+                path,
+                policies: Arc::clone(policies),
+            });
         }
+        place
     }
 
     /// The directory at a path relative to this one, names separated by `/`.
     pub fn for_child(&self, relative: &str) -> Self {
-        let names = relative.split('/').filter(|name| !name.is_empty() && *name != ".");
-        names.fold(self.clone(), |place, name| place.enter(name))
-    }
-}
-
-/// Policies by path below a source, before they are merged.
-#[derive(Default)]
-struct Node<'a> {
-    policy: Option<&'a Policy>,
-    below: BTreeMap<&'a str, Node<'a>>,
-}
-
-impl<'a> Node<'a> {
-    fn insert(&mut self, relative: &'a str, policy: &'a Policy) {
-        let mut node = self;
-        for name in relative.split('/').filter(|name| !name.is_empty()) {
-            node = node.below.entry(name).or_default();
-        }
-        node.policy = Some(policy);
-    }
-
-    /// Merges the policies of the children into what they inherit, the most specific first.
-    fn seal(self, inherited: &[&'a Policy]) -> PolicyPlace {
-        self.seal_with(inherited, &Arc::new(EffectivePolicy::merge(inherited.iter().copied())))
-    }
-
-    fn seal_with(self, inherited: &[&'a Policy], effective: &Arc<EffectivePolicy>) -> PolicyPlace {
-        let below = self.below.into_iter().map(|(name, child)| {
-            let place = match child.policy {
-                Some(policy) => {
-                    let applying: Vec<&Policy> = std::iter::once(policy).chain(inherited.iter().copied()).collect();
-                    child.seal(&applying)
-                }
-                None => child.seal_with(inherited, effective),
-            };
-            (name.to_owned(), place)
-        });
-        let below: BTreeMap<String, PolicyPlace> = below.collect();
-        PolicyPlace {
-            effective: Arc::clone(effective),
-            defined: self.policy.cloned().map(Arc::new),
-            below: Some(below).filter(|below| !below.is_empty()).map(Arc::new),
-        }
+        names(relative)
+            .filter(|name| *name != ".")
+            .fold(self.clone(), |place, name| place.enter(name))
     }
 }
 
@@ -170,6 +192,11 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
         Some(0) | None => None,
         Some(slash) => Some(&path[..slash]),
     })
+}
+
+/// The names in a path, needless slashes left out.
+fn names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|name| !name.is_empty())
 }
 
 /// The part of `path` strictly below `root`.

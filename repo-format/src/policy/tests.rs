@@ -111,6 +111,23 @@ fn directories_without_policies_share_one_answer() {
 }
 
 #[test]
+fn a_policy_far_down_a_path_does_no_harm() {
+    let mut set = PolicySet::default();
+    set.insert(target(&"/a".repeat(100_000)), Policy::default());
+    set.insert(target("/a-b"), Policy::default());
+    set.insert(
+        target("/a/a"),
+        Policy {
+            no_parent: true,
+            ..Policy::default()
+        },
+    );
+    let root = set.place(&source("/"));
+    assert!(root.for_child("a/a").defined().is_some() && root.for_child("a").defined().is_none());
+    assert_eq!(root.for_child("a/a/a").effective().files.dot_ignore_files, [""; 0]);
+}
+
+#[test]
 fn the_policy_of_a_new_repository_is_that_of_kopia() {
     let created = golden().created;
     assert_eq!(serde_json::to_value(default_global_policy()).unwrap(), created);

@@ -1,0 +1,262 @@
+//! The lobby: from what was said on the command line to an open repository.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use futures_util::StreamExt;
+use tracing::subscriber::NoSubscriber;
+use tracing::warn;
+use windlass_mover::blocking::block_on;
+use windlass_mover::random::SystemRandom;
+use windlass_mover::repository::{CreateOptions, OpenOptions, Unlock};
+use windlass_mover::storage::filesystem::Sharding;
+use windlass_mover::storage::{FileSystem, Storage};
+use windlass_mover::{Identity, MoverError, Repository};
+use windlass_repo_format::FormatError;
+use windlass_repo_format::format_blob::FORMAT_BLOB_NAME;
+use windlass_repo_format::pack::PackClass;
+
+use crate::arguments::GlobalOptions;
+use crate::default_repository::DefaultRepository;
+use crate::exit::WrongPassword;
+use crate::figures::quoted;
+use crate::interrupt::Interrupt;
+use crate::password::{self, Password, Question};
+use crate::progress::say;
+use crate::{location, whoami};
+
+/// What every command has at hand.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The options of every command.
+    pub options: GlobalOptions,
+    /// Who we are.
+    pub identity: Identity,
+    /// Hears Ctrl-C.
+    pub interrupt: Interrupt,
+}
+
+/// Where the repository is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Set when no repository was named.
+    pub default: Option<DefaultRepository>,
+}
+
+impl Context {
+    pub(crate) fn new(options: GlobalOptions, interrupt: Interrupt) -> Self {
+        let identity = whoami::identity(
+            options.override_username.as_deref(),
+            options.override_hostname.as_deref(),
+        );
+        Self {
+            options,
+            identity,
+            interrupt,
+        }
+    }
+
+    /// Where the repository is, whether or not there is one.
+    pub(crate) fn place(&self) -> anyhow::Result<Place> {
+        Ok(match &self.options.repo {
+            Some(url) => Place {
+                folder: whoami::absolute(&location::folder(url)?)?,
+                default: None,
+            },
+            None => {
+                let default = DefaultRepository::locate()?;
+                Place {
+                    folder: default.folder(),
+                    default: Some(default),
+                }
+            }
+        })
+    }
+
+    /// Says something that is not the result; programs do not want to hear it.
+    pub(crate) fn note(&self, line: &str) {
+        if !self.options.json {
+            say(line);
+        }
+    }
+
+    /// Opens the repository.
+    pub(crate) fn open(&self) -> anyhow::Result<Repository> {
+        self.open_at(&self.place()?)
+    }
+
+    /// Opens the repository at a place.
+    pub(crate) fn open_at(&self, place: &Place) -> anyhow::Result<Repository> {
+        if let Some(default) = &place.default {
+            let missing = || MoverError::NotARepository {
+                location: place.folder.display().to_string(),
+            };
+            if !default.exists() {
+                return Err(missing()).context(
+                    "no repository is named (--repo, WINDLASS_REPO), and the default one has not been made yet; the \
+                     first `windlass snapshot create` makes it",
+                );
+            }
+            self.note(&format!("Using the default repository {}", place.folder.display()));
+        }
+        let storage = open_storage(place)?;
+        let password = self.password(place, false)?;
+        let options = OpenOptions::new(self.identity.clone());
+        let opened = Repository::open(Arc::new(storage.clone()), Unlock::Password(password), options);
+        let repository = block_on(opened).map_err(|error| explained(error, place))?;
+        if storage.sharding_is_guess() {
+            warn!(folder = %place.folder.display(), "no .shards file; blobs are kept in folders of 3 and 3 letters");
+        }
+        Ok(repository)
+    }
+
+    /// Makes a repository at a place and opens it.
+    pub(crate) fn create_at(&self, place: &Place, create: &CreateOptions) -> anyhow::Result<Repository> {
+        refuse_to_touch(place)?;
+        if let Some(default) = &place.default
+            && self.options.password_file.is_none()
+        {
+            default.make_password(&SystemRandom)?;
+        }
+        let password = self.password(place, true)?;
+        let doing = || format!("cannot make a repository at {}", place.folder.display());
+        let storage: Arc<dyn Storage> =
+            Arc::new(FileSystem::create(&place.folder, Sharding::default()).with_context(doing)?);
+        let options = OpenOptions::new(self.identity.clone());
+        let repository = block_on(Repository::create(storage, &password, create, options))?;
+        if let Some(file) = self.own_password_file(place) {
+            // Said at once: what comes next may fail, and the password is needed all the same.
+            let (folder, file) = (place.folder.display(), file.display());
+            self.note(&format!(
+                "Made the default repository {folder}; its password is in {file}"
+            ));
+        }
+        Ok(repository)
+    }
+
+    /// The password file of the default repository, where that is the one in use and knows its own password.
+    pub(crate) fn own_password_file(&self, place: &Place) -> Option<PathBuf> {
+        let default = place
+            .default
+            .as_ref()
+            .filter(|_| self.options.password_file.is_none())?;
+        Some(default.password_file())
+    }
+
+    /// What a command that is shown to the user for pasting needs, so that it finds the same repository.
+    pub(crate) fn repo_words(&self) -> String {
+        let mut words = String::new();
+        if let Some(repo) = self
+            .options
+            .repo
+            .as_ref()
+            .filter(|_| std::env::var_os("WINDLASS_REPO").is_none())
+        {
+            words += &format!(" --repo {}", quoted(repo));
+        }
+        if let Some(file) = &self.options.password_file {
+            words += &format!(" --password-file {}", quoted(&file.to_string_lossy()));
+        }
+        words
+    }
+
+    fn password(&self, place: &Place, is_new: bool) -> anyhow::Result<Password> {
+        let own = place.default.as_ref().map(DefaultRepository::password_file);
+        let text = if is_new {
+            "New password of the repository"
+        } else {
+            "Password of the repository"
+        };
+        let question = Question {
+            text: format!("{text} at {}: ", place.folder.display()),
+            twice: is_new,
+            missing: "no password is given and there is no terminal to ask: give --password-file, or set WINDLASS_PASSWORD",
+        };
+        password::find(self.options.password_file.as_deref(), own.as_deref(), &question)
+    }
+}
+
+/// What has to be known of a password file that nobody asked for.
+pub(crate) fn about_password_file(file: &Path) -> String {
+    format!(
+        "\nIts password is random and is in the file\n\n  {}\n\nKEEP A COPY OF THAT FILE IN ANOTHER PLACE (a password manager, \
+         a sheet of paper): should this disk be lost and the\nrepository be saved, nobody can read it without the \
+         password, you neither.\n",
+        file.display()
+    )
+}
+
+/// A repository that has packs always has an index too: of its settings, if of nothing else. Without one it looks as
+/// empty as a new repository, and must not be taken for one.
+pub(crate) fn refuse_lost_index(repository: &Repository) -> anyhow::Result<()> {
+    if repository.index_summary().entries > 0 {
+        return Ok(());
+    }
+    for class in PackClass::ALL {
+        let prefix = class.letter().to_string();
+        if block_on(repository.storage().list(&prefix).next()).is_some() {
+            let location = repository.storage().location();
+            bail!(
+                "the indexes of the repository at {location} are lost: it has packs, and nothing says what is in them; \
+                 `windlass repo recover-index` writes new indexes"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn open_storage(place: &Place) -> anyhow::Result<FileSystem> {
+    // What it has to report is reported when it has turned out that there is a repository.
+    let opened = tracing::subscriber::with_default(NoSubscriber::default(), || FileSystem::open(&place.folder));
+    opened.with_context(|| format!("cannot open the repository at {}", place.folder.display()))
+}
+
+/// A new repository must not change how blobs that are there already are found.
+fn refuse_to_touch(place: &Place) -> anyhow::Result<()> {
+    if !place.folder.exists() {
+        return Ok(());
+    }
+    if !place.folder.is_dir() {
+        bail!(
+            "cannot make a repository at {}: it is not a folder",
+            place.folder.display()
+        );
+    }
+    let location = place.folder.display().to_string();
+    let storage = open_storage(place)?;
+    let is_repository = block_on(storage.metadata(&FORMAT_BLOB_NAME.into())).is_ok();
+    let first = match block_on(storage.list("").next()) {
+        None => return Ok(()),
+        Some(first) => first.with_context(|| format!("cannot look into {location}"))?,
+    };
+    let found = if is_repository {
+        "a repository".to_owned()
+    } else {
+        format!("blob {}", first.id)
+    };
+    Err(MoverError::AlreadyARepository { location, found }.into())
+}
+
+/// Says plainly what the usual mistake is.
+fn explained(error: MoverError, place: &Place) -> anyhow::Error {
+    let MoverError::Blob {
+        source: FormatError::WrongPassword,
+        ..
+    } = error
+    else {
+        return error.into();
+    };
+    let waiting = place.default.as_ref().map(DefaultRepository::new_password_file);
+    let more = waiting.filter(|file| file.exists()).map(|file| {
+        let file = file.display();
+        format!("; a change of the password was interrupted, so try --password-file {file}")
+    });
+    let error = WrongPassword {
+        location: place.folder.display().to_string(),
+        more: more.unwrap_or_default(),
+    };
+    error.into()
+}

@@ -1,0 +1,183 @@
+//! The model shop: small repositories in memory, with trees that Kopia would write and trees that nobody should.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use windlass_repo_format::id::{BlobId, ContentPrefix, ObjectId};
+use windlass_repo_format::object::{IndirectEntry, encode_indirect};
+use windlass_repo_format::snapshot::{DirEntry, DirectorySummary, EntryKind, GoMode, SnapshotManifest, SourceInfo};
+
+use crate::blocking::block_on;
+use crate::clock::ManualClock;
+use crate::random::SeededRandom;
+use crate::repository::{CreateOptions, Identity, OpenOptions, Repository, Unlock, WriteSession};
+use crate::snapshots::{self, Snapshot};
+use crate::storage::{BlobRange, Memory, Storage};
+
+/// Files are cut into contents of so many bytes.
+pub(crate) const PART_LEN: usize = 5000;
+/// Half a second into some day, so that fractions are seen.
+pub(crate) const WHEN: Timestamp = Timestamp::constant(1_234_567_890, 123_456_789);
+
+/// A repository that is being filled.
+pub(crate) struct Sample {
+    pub(crate) repository: Repository,
+    pub(crate) storage: Memory,
+    pub(crate) clock: Arc<ManualClock>,
+    session: WriteSession,
+}
+
+impl Sample {
+    pub(crate) fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(WHEN));
+        let storage = Memory::new(clock.clone());
+        let shared: Arc<dyn Storage> = Arc::new(storage.clone());
+        let (create, options) = (CreateOptions::default(), Self::options(&clock, 1));
+        let repository = block_on(Repository::create(shared, "secret", &create, options)).unwrap();
+        let session = repository.write_session().unwrap();
+        Self {
+            repository,
+            storage,
+            clock,
+            session,
+        }
+    }
+
+    fn options(clock: &Arc<ManualClock>, seed: u64) -> OpenOptions {
+        OpenOptions {
+            identity: Identity {
+                user: "u".to_owned(),
+                host: "h".to_owned(),
+            },
+            clock: clock.clone(),
+            random: Arc::new(SeededRandom::new(seed)),
+        }
+    }
+
+    /// The repository as another client sees it.
+    pub(crate) fn reopened(&self) -> Repository {
+        let shared: Arc<dyn Storage> = Arc::new(self.storage.clone());
+        let unlock = Unlock::Key(self.repository.format_key().clone());
+        block_on(Repository::open(shared, unlock, Self::options(&self.clock, 2))).unwrap()
+    }
+
+    fn content(&self, prefix: Option<ContentPrefix>, bytes: &[u8]) -> ObjectId {
+        ObjectId::direct(block_on(self.session.write_content(prefix, bytes, None)).unwrap())
+    }
+
+    /// An object of these bytes, with a list of parts if they are many.
+    pub(crate) fn object(&self, bytes: &[u8]) -> ObjectId {
+        if bytes.len() <= PART_LEN {
+            return self.content(None, bytes);
+        }
+        let mut start = 0;
+        let parts: Vec<IndirectEntry> = bytes
+            .chunks(PART_LEN)
+            .map(|part| {
+                let len = part.len() as u64;
+                let object = self.content(None, part);
+                start += len;
+                let start = start - len;
+                IndirectEntry { start, len, object }
+            })
+            .collect();
+        let list = self.content(Some(ContentPrefix::INDIRECT), &encode_indirect(&parts));
+        ObjectId::indirect(list).unwrap()
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> DirEntry {
+        DirEntry {
+            kind: EntryKind::File,
+            size: bytes.len() as u64,
+            object: Some(self.object(bytes)),
+            ..entry(name, 0o640)
+        }
+    }
+
+    pub(crate) fn link(&self, name: &str, target: &str) -> DirEntry {
+        DirEntry {
+            kind: EntryKind::Symlink,
+            size: target.len() as u64,
+            object: Some(self.content(None, target.as_bytes())),
+            ..entry(name, 0o777)
+        }
+    }
+
+    /// A directory of these entries, in this order, whatever they are.
+    pub(crate) fn directory(&self, name: &str, entries: &[DirEntry]) -> DirEntry {
+        let summary = DirectorySummary {
+            max_time: WHEN,
+            ..DirectorySummary::default()
+        };
+        let mut json = br#"{"stream":"kopia:directory","entries":["#.to_vec();
+        for (number, entry) in entries.iter().enumerate() {
+            if number > 0 {
+                json.push(b',');
+            }
+            entry.write(&mut json).unwrap();
+        }
+        json.extend_from_slice(br#"],"summary":"#);
+        summary.write(&mut json).unwrap();
+        json.extend_from_slice(b"}\n");
+        DirEntry {
+            kind: EntryKind::Directory,
+            object: Some(self.content(Some(ContentPrefix::DIRECTORY), &json)),
+            summary: Some(summary),
+            ..entry(name, 0o750)
+        }
+    }
+
+    /// Publishes everything written so far.
+    pub(crate) fn flush(&self) {
+        block_on(self.session.flush()).unwrap();
+    }
+
+    /// Files a snapshot of `path` that begins so many seconds after [`WHEN`].
+    pub(crate) fn snapshot(&self, path: &str, seconds: i64, incomplete: Option<&str>, root: &DirEntry) -> Snapshot {
+        let start = Timestamp::from_second(WHEN.as_second() + seconds).unwrap();
+        let manifest = SnapshotManifest {
+            source: source(path),
+            start_time: start,
+            end_time: start,
+            incomplete: incomplete.map(str::to_owned),
+            root_entry: Some(root.clone()),
+            ..SnapshotManifest::default()
+        };
+        let data = serde_json::from_slice(&manifest.encode().unwrap()).unwrap();
+        let filed = self.session.put_manifest(manifest.labels().unwrap(), data);
+        self.flush();
+        block_on(snapshots::find(&self.repository, &filed.id.to_string())).unwrap()
+    }
+
+    pub(crate) fn session(&self) -> &WriteSession {
+        &self.session
+    }
+
+    /// Turns one bit of the content that holds this object, in its pack.
+    pub(crate) fn damage(&self, object: ObjectId) -> BlobId {
+        let found = self.repository.locate(&object.content()).unwrap();
+        let mut bytes = block_on(self.storage.read(&found.pack, BlobRange::Whole))
+            .unwrap()
+            .to_vec();
+        bytes[found.offset.bytes() as usize] ^= 1;
+        assert!(self.storage.damage(&found.pack, bytes.into()));
+        found.pack
+    }
+}
+
+pub(crate) fn source(path: &str) -> SourceInfo {
+    SourceInfo {
+        host: "h".to_owned(),
+        user_name: "u".to_owned(),
+        path: path.to_owned(),
+    }
+}
+
+fn entry(name: &str, mode: u32) -> DirEntry {
+    DirEntry {
+        name: name.as_bytes().to_vec(),
+        mode: GoMode::from_unix_permissions(mode),
+        mtime: WHEN,
+        ..DirEntry::default()
+    }
+}
