@@ -13,7 +13,7 @@ use windlass_repo_format::snapshot::EntryKind;
 use crate::world::{Hooked, World, is_root, noise, set_mtime, stoppable};
 
 /// Something that happens to a source between two snapshots.
-type Deed = Box<dyn Fn()>;
+type Deed<'a> = Box<dyn Fn() + 'a>;
 /// Makes of a name in the world what the story says it becomes.
 type Becoming = fn(&World);
 
@@ -80,7 +80,7 @@ fn every_attribute_that_changes_has_exactly_its_file_read_again() {
     world.link("link", "old");
     let repository = world.open();
     world.snapshot(&repository);
-    let mut changes: Vec<(&str, Deed)> = vec![
+    let mut changes: Vec<(&str, Deed<'_>)> = vec![
         (
             "mtime",
             Box::new(|| set_mtime(&world.path("mtime"), "2026-01-02T00:00:00.5Z".parse().unwrap())),
