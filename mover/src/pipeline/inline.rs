@@ -34,7 +34,7 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
         progress,
         checkpoint,
     } = run;
-    let buffers = Arc::new(Buffers::new(2));
+    let buffers = Arc::new(Buffers::new(2, session.repository().splitter().max_chunk_len()));
     let mut tree = Tree::new(visit.splitter, progress.clone());
     let mut sealing = Sealing::new(session, buffers.clone());
     let mut deliver = |packable| store(session, packable);

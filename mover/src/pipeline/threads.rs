@@ -60,11 +60,12 @@ pub(crate) fn run(
         progress,
         checkpoint,
     } = run;
+    let sealed_max = session.repository().sealer().sealed_len(visit.content_max);
     let stages = Stages {
         session,
         control: &control,
         progress: &progress,
-        buffers: Arc::new(Buffers::new(limits.batches + limits.contents)),
+        buffers: Arc::new(Buffers::new(limits.contents_max() as usize, sealed_max)),
         runtime: Handle::try_current().ok(),
         lanes: limits.lanes,
     };

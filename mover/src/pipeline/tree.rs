@@ -335,7 +335,7 @@ pub(crate) fn volume_directory(
 ) -> Result<DirEntry> {
     let attributes = Attributes::of_volume(mtime);
     let mut directory = OpenDirectory::new(name.to_vec(), Vec::new(), attributes, format);
-    let mut sealing = Sealing::new(session, Arc::new(Buffers::new(1)));
+    let mut sealing = Sealing::new(session, Arc::new(Buffers::new(1, format.splitter.max_chunk_len())));
     let mut deliver = |packable| store(session, packable);
     let mut sink = sealing.sink(&mut deliver);
     directory.push(&file, &mut sink)?;

@@ -47,6 +47,8 @@ pub(crate) struct Visit {
     /// The compression that was asked for, whatever policies say; `Some(None)` is none.
     pub compression: Option<Option<Compression>>,
     pub extended: Extended,
+    /// No content of any file has more bytes.
+    pub content_max: usize,
 }
 
 impl Visit {

@@ -27,10 +27,12 @@ use crate::storage::{PutOptions, Retention};
 
 /// Buffers of blobs at least so large are used again, so many of them at most.
 const RECYCLED_BYTES_MIN: usize = 4 << 20;
-const SPARE_PACKS_MAX: usize = 2;
+const SPARE_PACKS_MAX: usize = 4;
 /// The random bytes that a pack begins with and is padded with.
 const PREAMBLE_LEN: usize = 32;
 const PADDING_LEN_MAX: usize = 4096;
+/// What the local index and the padding of most packs take.
+const INDEX_LEN: usize = 64 << 10;
 
 /// A run of writes into a repository. Nothing it wrote can be seen by others before [`WriteSession::flush`].
 ///
@@ -264,7 +266,10 @@ impl WriteSession {
         let id = pack_blob_id(class, self.repository.random_bytes(), &self.id.to_string());
         let preamble: [u8; PREAMBLE_LEN] = self.repository.random_bytes();
         let spare = lock(&self.spare_packs).pop();
-        OpenPack::new(id, spare.unwrap_or_default(), preamble)
+        // Room for the content that makes it full, and for its index: growing would hold two of it for a moment.
+        let len =
+            self.repository.format().max_pack_size as usize + self.repository.splitter().max_chunk_len() + INDEX_LEN;
+        OpenPack::new(id, spare.unwrap_or_else(|| Vec::with_capacity(len)), preamble)
     }
 
     fn close_pack(&self, pack: OpenPack) -> Result<ClosedPack> {

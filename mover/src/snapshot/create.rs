@@ -146,7 +146,8 @@ pub fn create(
         block_on(repository.refresh())?;
     }
     let manifests = block_on(repository.manifests())?;
-    let place = policies(&manifests)?.place(&identity_of(&options.source));
+    let policies = policies(&manifests)?;
+    let place = policies.place(&identity_of(&options.source));
     let policy = place.effective().clone();
     let earlier = block_on(snapshots::previous_for(repository, &options.source))?;
     announce(&earlier, progress);
@@ -158,8 +159,10 @@ pub fn create(
 
     let session = repository.write_session()?;
     let draft = draft(repository, options);
-    let (driver, engine) = driver(repository, options)?;
+    let content_max = content_max(repository, options, &policies);
+    let (driver, engine) = driver(repository, options, content_max)?;
     let visit = Visit {
+        content_max,
         splitter: repository.splitter(),
         splitter_wanted: options.splitter,
         compression: options.compression,
@@ -259,14 +262,21 @@ fn announce(earlier: &[Snapshot], progress: &Progress) {
     }
 }
 
-fn driver(repository: &Repository, options: &SnapshotOptions) -> Result<(Driver, String)> {
+/// How long a content can become, by whichever splitter a file may be cut.
+fn content_max(repository: &Repository, options: &SnapshotOptions, policies: &PolicySet) -> usize {
+    let by_policy = policies
+        .iter()
+        .filter_map(|(_, policy)| SplitterAlgorithm::from_name(&policy.splitter.algorithm).ok());
+    let splitters = by_policy.chain(options.splitter).chain([repository.splitter()]);
+    splitters.map(SplitterAlgorithm::max_chunk_len).max().unwrap_or(0)
+}
+
+fn driver(repository: &Repository, options: &SnapshotOptions, content_max: usize) -> Result<(Driver, String)> {
     if options.single_thread {
         return Ok((Driver::SingleThread, "none: one thread does everything".to_owned()));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let sealers = options.parallel.unwrap_or(cores).max(1);
-    let wanted = options.splitter.map_or(0, SplitterAlgorithm::max_chunk_len);
-    let content_max = repository.splitter().max_chunk_len().max(wanted);
     let pack_len = u64::from(repository.format().max_pack_size);
     let limits = Limits::new(options.memory, sealers, content_max, pack_len);
     info!(
