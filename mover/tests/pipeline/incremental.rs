@@ -13,7 +13,7 @@ use windlass_repo_format::snapshot::EntryKind;
 use crate::world::{Hooked, World, is_root, noise, set_mtime, stoppable};
 
 /// Something that happens to a source between two snapshots.
-type Deed = Box<dyn Fn()>;
+type Deed<'a> = Box<dyn Fn() + 'a>;
 /// Makes of a name in the world what the story says it becomes.
 type Becoming = fn(&World);
 
