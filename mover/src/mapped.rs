@@ -11,35 +11,20 @@ use memmap2::Mmap;
 
 /// A file without a name, which only this program can open: being filled, from front to back.
 #[derive(Debug)]
-pub struct PrivateFile {
+pub(crate) struct PrivateFile {
     file: File,
     len: u64,
 }
 
 impl PrivateFile {
     /// An empty file in the file system of `directory`. Its space is free again when the program ends, however it ends.
-    pub fn create_in(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn create_in(directory: &Path) -> io::Result<Self> {
         let file = tempfile::tempfile_in(directory)?;
         Ok(Self { file, len: 0 })
     }
 
-    /// How many bytes were written so far.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether nothing was written yet.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Reads back what was written: exactly as many bytes as there is room for.
-    pub fn read_exact_at(&self, room: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(room, offset)
-    }
-
     /// Writes over a part of what was written so far.
-    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset.checked_add(bytes.len() as u64);
         if end.is_none_or(|end| end > self.len) {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -48,7 +33,7 @@ impl PrivateFile {
     }
 
     /// Ends the writing and maps the file. From here on nobody can change it.
-    pub fn map(self) -> io::Result<Mapped> {
+    pub(crate) fn map(self) -> io::Result<Mapped> {
         // SAFETY: a map must not be changed or cut while it is read. The file belongs to this value alone: it has no
         // name, this handle was never shared, only `write` wrote to it, and the handle is closed when this function
         // returns. The map itself keeps the pages, until `Mapped` is dropped.
@@ -73,7 +58,7 @@ impl Write for PrivateFile {
 
 /// The bytes of a [`PrivateFile`]. They come from the disk when they are looked at and count as page cache, not as the
 /// program's memory. A disk that fails to deliver them ends the program.
-pub struct Mapped(Mmap);
+pub(crate) struct Mapped(Mmap);
 
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
@@ -108,10 +93,11 @@ mod tests {
             file.write_all(part).unwrap();
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-        let mut part = [0; 10];
-        file.read_exact_at(&mut part, 5000).unwrap();
-        assert_eq!(part, bytes[5000..5010]);
-        assert_eq!(file.len(), 100_003);
+        file.write_all_at(&bytes[5000..5010], 5000).unwrap();
+        assert!(
+            file.write_all_at(&[0], 100_003).is_err(),
+            "nothing may be written behind the end"
+        );
         let mapped = file.map().unwrap();
         drop(directory);
         assert!(*mapped == bytes[..]);
@@ -120,7 +106,6 @@ mod tests {
     #[test]
     fn nothing_can_be_mapped_too() {
         let file = PrivateFile::create_in(&std::env::temp_dir()).unwrap();
-        assert!(file.is_empty());
         assert!(file.map().unwrap().is_empty());
     }
 }

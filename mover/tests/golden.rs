@@ -1,4 +1,5 @@
 //! Every repository that the real Kopia left for us is opened, listed, verified and restored.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::collections::BTreeMap;
 use std::fs;

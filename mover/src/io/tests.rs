@@ -1,3 +1,5 @@
+//! The proving ground of the plumbing: both engines must do the same.
+
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;

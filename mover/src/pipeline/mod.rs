@@ -54,7 +54,7 @@ pub use source::FileKind;
 pub(crate) use source::{Attributes, Root, open_root};
 pub(crate) use tree::{Tree, volume_directory};
 pub(crate) use visit::Visit;
-pub(crate) use walk::{Walk, metadata_compression};
+pub(crate) use walk::{Walk, WalkRoot, metadata_compression};
 
 use crate::error::Result;
 use crate::io::{BufferPool, Engine};

@@ -86,8 +86,8 @@ impl ReadLarge {
                 })
             }
             Err(Stop::Source(error)) => Ok(failed(&error, ignore_errors)),
-            Err(Stop::Run(MoverError::Cancelled)) => Ok(Ending::Stopped),
-            Err(Stop::Run(error)) => Err(error),
+            Err(Stop::Run(error)) if matches!(*error, MoverError::Cancelled) => Ok(Ending::Stopped),
+            Err(Stop::Run(error)) => Err(*error),
         }
     }
 
@@ -96,7 +96,7 @@ impl ReadLarge {
             Fetch::Engine { engine, pool, depth } => {
                 let extents = ReadAhead::new(engine.clone(), pool.clone(), file, *depth).map_err(Stop::Source)?;
                 for extent in extents {
-                    each(&extent.map_err(Stop::Source)?.bytes).map_err(Stop::Run)?;
+                    each(&extent.map_err(Stop::Source)?.bytes).map_err(Stop::run)?;
                 }
                 Ok(())
             }
@@ -107,7 +107,7 @@ impl ReadLarge {
                     match file.read_at(&mut bytes, offset) {
                         Ok(0) => return Ok(()),
                         Ok(read) => {
-                            each(&bytes[..read]).map_err(Stop::Run)?;
+                            each(&bytes[..read]).map_err(Stop::run)?;
                             offset += read as u64;
                         }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -121,7 +121,13 @@ impl ReadLarge {
 
 enum Stop {
     Source(io::Error),
-    Run(MoverError),
+    Run(Box<MoverError>),
+}
+
+impl Stop {
+    fn run(error: MoverError) -> Self {
+        Self::Run(Box::new(error))
+    }
 }
 
 fn failed(error: &io::Error, ignored: bool) -> Ending {

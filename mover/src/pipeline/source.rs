@@ -98,7 +98,7 @@ impl Attributes {
             mtime: in_range.unwrap_or(nearest),
             mtime_clamped: in_range.is_none(),
             device: stat.st_dev,
-            links: stat.st_nlink as u64,
+            links: stat.st_nlink,
         }
     }
 

@@ -55,14 +55,17 @@ impl Visit {
         let sequence = item.sequence;
         match self.look(item) {
             Ok(visited) => visited,
-            Err(event) => Visited::Step(Step { sequence, event }),
+            Err(event) => Visited::Step(Step {
+                sequence,
+                event: *event,
+            }),
         }
     }
 
-    fn look(&self, item: Item) -> Result<Visited, Event> {
+    fn look(&self, item: Item) -> Result<Visited, Box<Event>> {
         let attributes = match item.directory.stat(&item.name) {
             Ok(attributes) => attributes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent.into()),
             Err(error) => return Err(failed(&item, &error)),
         };
         let too_large = item.max_file_size.is_some_and(|limit| attributes.size > limit);
@@ -70,7 +73,8 @@ impl Visit {
             return Err(Event::Excluded {
                 kind: attributes.kind,
                 size: attributes.size,
-            });
+            }
+            .into());
         }
         match attributes.kind {
             FileKind::File => self.file(item, attributes),
@@ -82,7 +86,7 @@ impl Visit {
             kind => {
                 let relative = item.directory.relative_of(&item.name);
                 if item.directory.policy.effective().errors.ignore_unknown_types {
-                    Err(Event::Skipped { kind, relative })
+                    Err(Event::Skipped { kind, relative }.into())
                 } else {
                     Err(failed(&item, &io::Error::other("unknown or unsupported entry type")))
                 }
@@ -107,21 +111,22 @@ impl Visit {
         })
     }
 
-    fn file(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
+    fn file(&self, item: Item, attributes: Attributes) -> Result<Visited, Box<Event>> {
         let policy = item.directory.policy.effective().clone();
         let other_device = attributes.device != item.directory.device;
         if item.one_file_system && other_device && item.directory.is_mount_point(&item.name) {
             return Err(Event::Excluded {
                 kind: FileKind::File,
                 size: attributes.size,
-            });
+            }
+            .into());
         }
         if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::File) {
-            return Err(event);
+            return Err(event.into());
         }
         let (mut file, attributes) = match item.directory.open_file(&item.name) {
             Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent.into()),
             Err(error) => return Err(failed(&item, &error)),
         };
         if attributes.kind != FileKind::File {
@@ -168,13 +173,13 @@ impl Visit {
         Ok(Visited::Large(large, splitter))
     }
 
-    fn symlink(&self, item: Item, attributes: Attributes) -> Result<Visited, Event> {
+    fn symlink(&self, item: Item, attributes: Attributes) -> Result<Visited, Box<Event>> {
         if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::Symlink) {
-            return Err(event);
+            return Err(event.into());
         }
         let target = match item.directory.read_link(&item.name) {
             Ok(target) => target,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent.into()),
             Err(error) => return Err(failed(&item, &error)),
         };
         let notes = self.notes(&item, &attributes, None);
@@ -234,13 +239,13 @@ impl Visit {
     }
 }
 
-fn failed(item: &Item, error: &io::Error) -> Event {
-    failure(
+fn failed(item: &Item, error: &io::Error) -> Box<Event> {
+    Box::new(failure(
         &item.directory,
         item.directory.relative_of(&item.name),
         error,
         Failed::File,
-    )
+    ))
 }
 
 /// Whether a file is no longer what it was when its reading began.

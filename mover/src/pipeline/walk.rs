@@ -62,6 +62,17 @@ struct Level {
     rules: Arc<IgnoreRules>,
 }
 
+/// Where a walk begins.
+#[derive(Debug)]
+pub(crate) struct WalkRoot {
+    pub fd: OwnedFd,
+    pub attributes: Attributes,
+    /// The whole path, for messages.
+    pub path: PathBuf,
+    /// The name of the snapshot's root entry.
+    pub name: Vec<u8>,
+}
+
 impl Walk {
     /// Starts at an open directory.
     ///
@@ -69,15 +80,18 @@ impl Walk {
     /// A root that cannot be read fails the whole snapshot.
     pub(crate) fn new(
         repository: Repository,
-        root: OwnedFd,
-        attributes: Attributes,
-        path: PathBuf,
-        name: Vec<u8>,
+        root: WalkRoot,
         policy: PolicyPlace,
         previous: Vec<ObjectId>,
         extended: Extended,
     ) -> Result<Self> {
-        let directory = OpenDirectory::new(root, attributes.device, path.clone(), Vec::new(), policy);
+        let WalkRoot {
+            fd,
+            attributes,
+            path,
+            name,
+        } = root;
+        let directory = OpenDirectory::new(fd, attributes.device, path.clone(), Vec::new(), policy);
         let failed = |source| MoverError::File {
             doing: "read folder",
             path,

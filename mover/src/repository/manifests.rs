@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use windlass_repo_format::FormatError;
 use windlass_repo_format::id::ContentPrefix;
@@ -73,15 +72,6 @@ impl Repository {
         let bytes = json::to_vec(data).map_err(MoverError::Settings)?;
         serde_json::from_slice(&bytes).map_err(|source| MoverError::Settings(FormatError::Json { what, source }))
     }
-}
-
-/// A manifest's data as a type.
-pub(crate) fn parse_data<T: DeserializeOwned>(entry: &ManifestEntry, what: &'static str) -> Result<T> {
-    let text = entry.data.as_ref().map_or("null", |data| data.get());
-    serde_json::from_str(text).map_err(|source| MoverError::Manifest {
-        id: entry.id.to_string(),
-        source: FormatError::Json { what, source },
-    })
 }
 
 /// Labels as the map that a manifest keeps.

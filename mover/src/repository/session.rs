@@ -412,3 +412,6 @@ fn put_options(id: &BlobId, config: &BlobConfig, now: Timestamp) -> PutOptions {
         only_if_absent: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ impl Checkpoint for Checkpoints<'_> {
         let now = self.session.repository().now();
         let manifest = SnapshotManifest {
             end_time: now,
-            stats: tree.stats().clone(),
+            stats: *tree.stats(),
             incomplete: Some("checkpoint".to_owned()),
             root_entry: Some(root),
             ..self.draft.clone()

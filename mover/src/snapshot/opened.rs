@@ -12,8 +12,8 @@ use windlass_repo_format::snapshot::{DirEntry, DirectorySummary, EntryKind};
 use super::create::SnapshotOptions;
 use crate::error::{MoverError, Result};
 use crate::pipeline::{
-    Attributes, FileObject, LargeFile, MetadataFormat, Root, Source, Visit, Walk, metadata_compression, open_root,
-    volume_directory,
+    Attributes, FileObject, LargeFile, MetadataFormat, Root, Source, Visit, Walk, WalkRoot, metadata_compression,
+    open_root, volume_directory,
 };
 use crate::repository::{Repository, WriteSession};
 
@@ -56,16 +56,14 @@ impl Opened {
             Root::Directory(fd, attributes) => {
                 let directories = previous.iter().filter(|root| root.kind == EntryKind::Directory);
                 let objects = directories.filter_map(|root| root.object).collect();
-                let walk = Walk::new(
-                    repository.clone(),
+                let path = options.path.clone();
+                let root = WalkRoot {
                     fd,
                     attributes,
-                    options.path.clone(),
+                    path,
                     name,
-                    place,
-                    objects,
-                    visit.extended.clone(),
-                )?;
+                };
+                let walk = Walk::new(repository.clone(), root, place, objects, visit.extended.clone())?;
                 Ok(Self {
                     source: Source::Tree(Box::new(walk)),
                     wrap: Wrap::No,

@@ -46,8 +46,14 @@ fn both(world: &World) -> SnapshotReport {
 #[test]
 fn links_are_stored_as_links_wherever_they_lead() {
     let world = World::new();
-    world.file("here/file", "x").link("to-file", "here/file").link("to-folder", "here");
-    world.link("dangling", "no/where").link("loop", "loop").link("absolute", "/etc");
+    world
+        .file("here/file", "x")
+        .link("to-file", "here/file")
+        .link("to-folder", "here");
+    world
+        .link("dangling", "no/where")
+        .link("loop", "loop")
+        .link("absolute", "/etc");
     let report = both(&world);
     let tree = world.tree(&report);
     for (name, target) in [
@@ -147,7 +153,12 @@ fn modes_owners_and_times_are_kept() {
     for (path, kept) in &tree {
         let found = fs::symlink_metadata(world.path(path)).unwrap();
         let entry = &kept.entry;
-        assert_eq!((entry.uid, entry.gid), (found.uid(), found.gid()), "{}", path.escape_ascii());
+        assert_eq!(
+            (entry.uid, entry.gid),
+            (found.uid(), found.gid()),
+            "{}",
+            path.escape_ascii()
+        );
         let mtime = Timestamp::new(found.mtime(), found.mtime_nsec() as i32).unwrap();
         assert_eq!(entry.mtime, mtime, "{}", path.escape_ascii());
         let permissions = found.mode() & 0o7777;
@@ -160,7 +171,14 @@ fn modes_owners_and_times_are_kept() {
 #[test]
 fn names_that_are_no_text_are_counted_and_twins_among_them_too() {
     let world = World::new();
-    for name in [&b"a\xffz"[..], b"a\xfez", b"caf\xe9", "caf\u{e9}".as_bytes(), b"tab\there", b"line\nbreak"] {
+    for name in [
+        &b"a\xffz"[..],
+        b"a\xfez",
+        b"caf\xe9",
+        "caf\u{e9}".as_bytes(),
+        b"tab\there",
+        b"line\nbreak",
+    ] {
         world.file(name, name);
     }
     world.file(b"dir\x80/inside", "x").file(b"dir\x81/inside", "y");
@@ -194,7 +212,7 @@ fn a_folder_full_of_names_in_another_encoding_takes_no_square_time() {
             let name = [b"n", &[*first, b'-', *second][..]].concat();
             rustix::fs::mknodat(
                 rustix::fs::CWD,
-                &world.path(name),
+                world.path(name),
                 FileType::RegularFile,
                 Mode::from_raw_mode(0o600),
                 0,
@@ -212,11 +230,18 @@ fn a_folder_full_of_names_in_another_encoding_takes_no_square_time() {
 #[test]
 fn extended_attributes_are_counted_where_there_are_some() {
     let world = World::new();
-    world.file("tagged", "x").file("plain", "y").file("sub/tagged", vec![1; 300_000]).directory("folder");
+    world
+        .file("tagged", "x")
+        .file("plain", "y")
+        .file("sub/tagged", vec![1; 300_000])
+        .directory("folder");
     for name in ["tagged", "sub/tagged", "folder"] {
         let set = rustix::fs::setxattr(world.path(name), "user.colour", b"green", XattrFlags::empty());
         if set.is_err() {
-            eprintln!("left out: the file system of {} has no extended attributes", world.folder.path().display());
+            eprintln!(
+                "left out: the file system of {} has no extended attributes",
+                world.folder.path().display()
+            );
             return;
         }
     }
@@ -325,10 +350,21 @@ fn sparse_files_and_empty_folders_are_whole() {
 #[test]
 fn rules_caches_and_sizes_keep_entries_out() {
     let world = World::new();
-    world.file(".kopiaignore", "*.tmp\n/skipped/\n").file("a.tmp", "1").file("kept", "2").file("skipped/x", "3");
-    world.file("sub/b.tmp", "4").file("sub/c", vec![0; 2001]).file("sub/d", vec![0; 2000]);
-    world.file("cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n").file("cache/data", "5");
-    world.file("not-cache/CACHEDIR.TAG", "Signature: none").file("not-cache/data", "6");
+    world
+        .file(".kopiaignore", "*.tmp\n/skipped/\n")
+        .file("a.tmp", "1")
+        .file("kept", "2")
+        .file("skipped/x", "3");
+    world
+        .file("sub/b.tmp", "4")
+        .file("sub/c", vec![0; 2001])
+        .file("sub/d", vec![0; 2000]);
+    world
+        .file("cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
+        .file("cache/data", "5");
+    world
+        .file("not-cache/CACHEDIR.TAG", "Signature: none")
+        .file("not-cache/data", "6");
     world.policy(&Policy {
         files: FilesPolicy {
             max_file_size: 2000,
@@ -339,9 +375,21 @@ fn rules_caches_and_sizes_keep_entries_out() {
     });
     let report = both(&world);
     let tree = world.tree(&report);
-    let names: Vec<String> = tree.keys().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
-    let expected =
-        ["", ".kopiaignore", "cache", "kept", "not-cache", "not-cache/CACHEDIR.TAG", "not-cache/data", "sub", "sub/d"];
+    let names: Vec<String> = tree
+        .keys()
+        .map(|path| String::from_utf8_lossy(path).into_owned())
+        .collect();
+    let expected = [
+        "",
+        ".kopiaignore",
+        "cache",
+        "kept",
+        "not-cache",
+        "not-cache/CACHEDIR.TAG",
+        "not-cache/data",
+        "sub",
+        "sub/d",
+    ];
     assert_eq!(names, expected);
     assert!(!report.is_partial());
     let stats = report.manifest.stats;
@@ -354,15 +402,30 @@ fn rules_behind_a_link_are_obeyed_and_broken_ones_hide_their_folder() {
     // A link was taken for no rules at all, and what they keep out was stored. Kopia follows it, and stores nothing of
     // a folder whose rules it cannot find.
     let world = World::new();
-    world.file("rules/list", "*.tmp\n").file("a.tmp", "1").file("kept", "2").link(".kopiaignore", "rules/list");
+    world
+        .file("rules/list", "*.tmp\n")
+        .file("a.tmp", "1")
+        .file("kept", "2")
+        .link(".kopiaignore", "rules/list");
     world.file("broken/x", "3").link("broken/.kopiaignore", "nowhere");
     world.file("odd/x", "4").link("odd/.kopiaignore", "/");
     world.file("folder/.kopiaignore/x", "5");
     let report = both(&world);
     let tree = world.tree(&report);
-    let names: Vec<String> = tree.keys().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
-    let expected =
-        ["", ".kopiaignore", "folder", "folder/.kopiaignore", "folder/.kopiaignore/x", "kept", "rules", "rules/list"];
+    let names: Vec<String> = tree
+        .keys()
+        .map(|path| String::from_utf8_lossy(path).into_owned())
+        .collect();
+    let expected = [
+        "",
+        ".kopiaignore",
+        "folder",
+        "folder/.kopiaignore",
+        "folder/.kopiaignore/x",
+        "kept",
+        "rules",
+        "rules/list",
+    ];
     assert_eq!(names, expected);
     assert_eq!(report.failure_count, 2);
     assert!(report.failures.iter().all(|failure| failure.is_directory));
@@ -373,7 +436,11 @@ struct Mounted(std::path::PathBuf);
 
 impl Mounted {
     fn new(arguments: &[&str], on: &Path) -> Option<Self> {
-        let done = std::process::Command::new("mount").args(arguments).arg(on).output().ok()?;
+        let done = std::process::Command::new("mount")
+            .args(arguments)
+            .arg(on)
+            .output()
+            .ok()?;
         if !done.status.success() {
             eprintln!("left out: cannot mount here");
             return None;
@@ -392,14 +459,24 @@ impl Drop for Mounted {
 #[test]
 fn other_file_systems_are_left_out_where_the_policy_says_so() {
     let world = World::new();
-    world.file("here", "1").directory("elsewhere").file("bound", "").file("rather", "");
+    world
+        .file("here", "1")
+        .directory("elsewhere")
+        .file("bound", "")
+        .file("rather", "");
     let outside = tempfile::tempdir().unwrap();
-    let Some(_elsewhere) = Mounted::new(&["-t", "tmpfs", "none"], &world.path("elsewhere")) else { return };
+    let Some(_elsewhere) = Mounted::new(&["-t", "tmpfs", "none"], &world.path("elsewhere")) else {
+        return;
+    };
     world.file("elsewhere/inside", "2").file("elsewhere/file", "3");
-    let Some(_outside) = Mounted::new(&["-t", "tmpfs", "none"], outside.path()) else { return };
+    let Some(_outside) = Mounted::new(&["-t", "tmpfs", "none"], outside.path()) else {
+        return;
+    };
     fs::write(outside.path().join("file"), "4").unwrap();
     let source = outside.path().join("file");
-    let Some(_bound) = Mounted::new(&["--bind", source.to_str().unwrap()], &world.path("bound")) else { return };
+    let Some(_bound) = Mounted::new(&["--bind", source.to_str().unwrap()], &world.path("bound")) else {
+        return;
+    };
     let all = world.tree(&both(&world));
     assert_eq!(all[&b"elsewhere/inside"[..]].bytes, b"2");
     assert_eq!(all[&b"bound"[..]].bytes, b"4");
@@ -443,7 +520,10 @@ fn a_folder_may_have_very_many_entries() {
     assert_eq!((summary.files, summary.size), (count as u64, 5));
     let again = world.snapshot(&repository);
     assert_eq!(again.root(), report.root());
-    assert_eq!(again.manifest.stats.cached_files, count as u64, "the window moves over the whole earlier folder");
+    assert_eq!(
+        again.manifest.stats.cached_files, count as u64,
+        "the window moves over the whole earlier folder"
+    );
     assert_eq!(again.bytes_read, 0);
 }
 

@@ -12,6 +12,11 @@ use windlass_repo_format::snapshot::EntryKind;
 
 use crate::world::{Hooked, World, is_root, noise, set_mtime, stoppable};
 
+/// Something that happens to a source between two snapshots.
+type Deed = Box<dyn Fn()>;
+/// Makes of a name in the world what the story says it becomes.
+type Becoming = fn(&World);
+
 /// Files, cached ones and bytes that a run read.
 fn counts(report: &SnapshotReport) -> (u64, u64, u64) {
     let stats = report.manifest.stats;
@@ -21,7 +26,11 @@ fn counts(report: &SnapshotReport) -> (u64, u64, u64) {
 #[test]
 fn nothing_is_read_when_nothing_has_changed() {
     let world = World::new();
-    world.file("a", "1").file("sub/b", noise(1, 500_000)).file("empty", "").link("link", "a");
+    world
+        .file("a", "1")
+        .file("sub/b", noise(1, 500_000))
+        .file("empty", "")
+        .link("link", "a");
     let storage = Arc::new(Counting::new(world.memory.clone()));
     let repository = world.open_through(storage.clone()).unwrap();
     let first = world.snapshot(&repository);
@@ -30,17 +39,23 @@ fn nothing_is_read_when_nothing_has_changed() {
     let second = world.snapshot(&repository);
     assert_eq!(counts(&second), (0, 4, 0));
     assert_eq!(second.root(), first.root());
-    assert_eq!(second.manifest.stats.total_size, 500_002, "cached links count with their targets");
+    assert_eq!(
+        second.manifest.stats.total_size, 500_002,
+        "cached links count with their targets"
+    );
     assert_eq!(first.manifest.stats.total_size, 500_001, "read ones do not");
     let after = storage.counts();
     // The marker, the pack with the manifest, its index.
     assert_eq!(after.puts - before.puts, 3);
     // Nothing of the files; the two earlier directories and the manifests only.
     assert!(after.read_bytes - before.read_bytes < 20_000);
-    let forced = world.snapshot_with(&repository, &SnapshotOptions {
-        force_read: true,
-        ..world.options()
-    });
+    let forced = world.snapshot_with(
+        &repository,
+        &SnapshotOptions {
+            force_read: true,
+            ..world.options()
+        },
+    );
     assert_eq!(counts(&forced), (3, 0, 500_002));
     assert_eq!(forced.root(), first.root());
 }
@@ -48,7 +63,16 @@ fn nothing_is_read_when_nothing_has_changed() {
 #[test]
 fn every_attribute_that_changes_has_exactly_its_file_read_again() {
     let world = World::new();
-    let names = ["mtime", "mtime-by-one", "mode", "owner", "group", "size", "sticky", "back"];
+    let names = [
+        "mtime",
+        "mtime-by-one",
+        "mode",
+        "owner",
+        "group",
+        "size",
+        "sticky",
+        "back",
+    ];
     for name in names {
         world.file(name, format!("content of {name}"));
         set_mtime(&world.path(name), "2026-01-01T00:00:00.5Z".parse().unwrap());
@@ -56,13 +80,24 @@ fn every_attribute_that_changes_has_exactly_its_file_read_again() {
     world.link("link", "old");
     let repository = world.open();
     world.snapshot(&repository);
-    let mut changes: Vec<(&str, Box<dyn Fn()>)> = vec![
-        ("mtime", Box::new(|| set_mtime(&world.path("mtime"), "2026-01-02T00:00:00.5Z".parse().unwrap()))),
+    let mut changes: Vec<(&str, Deed)> = vec![
+        (
+            "mtime",
+            Box::new(|| set_mtime(&world.path("mtime"), "2026-01-02T00:00:00.5Z".parse().unwrap())),
+        ),
         (
             "mtime-by-one",
-            Box::new(|| set_mtime(&world.path("mtime-by-one"), "2026-01-01T00:00:00.500000001Z".parse().unwrap())),
+            Box::new(|| {
+                set_mtime(
+                    &world.path("mtime-by-one"),
+                    "2026-01-01T00:00:00.500000001Z".parse().unwrap(),
+                )
+            }),
         ),
-        ("back", Box::new(|| set_mtime(&world.path("back"), "1965-01-01T00:00:00Z".parse().unwrap()))),
+        (
+            "back",
+            Box::new(|| set_mtime(&world.path("back"), "1965-01-01T00:00:00Z".parse().unwrap())),
+        ),
         ("mode", Box::new(|| drop(world.mode("mode", 0o600)))),
         ("sticky", Box::new(|| drop(world.mode("sticky", 0o1644)))),
         (
@@ -74,8 +109,14 @@ fn every_attribute_that_changes_has_exactly_its_file_read_again() {
         ),
     ];
     if is_root("give files away") {
-        changes.push(("owner", Box::new(|| chown(world.path("owner"), Some(1234), None).unwrap())));
-        changes.push(("group", Box::new(|| chown(world.path("group"), None, Some(1234)).unwrap())));
+        changes.push((
+            "owner",
+            Box::new(|| chown(world.path("owner"), Some(1234), None).unwrap()),
+        ));
+        changes.push((
+            "group",
+            Box::new(|| chown(world.path("group"), None, Some(1234)).unwrap()),
+        ));
     }
     for (name, change) in changes {
         change();
@@ -85,7 +126,10 @@ fn every_attribute_that_changes_has_exactly_its_file_read_again() {
         assert_eq!(report.bytes_read, len);
         let kept = &world.tree(&report)[name.as_bytes()];
         assert_eq!(kept.bytes, fs::read(world.path(name)).unwrap());
-        assert_eq!(kept.entry.mode.to_unix(), fs::metadata(world.path(name)).unwrap().permissions().mode() & 0o7777);
+        assert_eq!(
+            kept.entry.mode.to_unix(),
+            fs::metadata(world.path(name)).unwrap().permissions().mode() & 0o7777
+        );
     }
     fs::remove_file(world.path("link")).unwrap();
     world.link("link", "new target");
@@ -98,13 +142,19 @@ fn every_attribute_that_changes_has_exactly_its_file_read_again() {
 fn an_entry_may_become_something_else() {
     let world = World::new();
     let repository = world.open();
-    let becomes: [(&str, EntryKind, fn(&World)); 6] = [
+    let becomes: [(&str, EntryKind, Becoming); 6] = [
         ("file", EntryKind::File, |world| drop(world.file("x", "now a file"))),
-        ("folder", EntryKind::Directory, |world| drop(world.file("x/inside", "now a folder"))),
+        ("folder", EntryKind::Directory, |world| {
+            drop(world.file("x/inside", "now a folder"))
+        }),
         ("link", EntryKind::Symlink, |world| drop(world.link("x", "now a link"))),
-        ("folder", EntryKind::Directory, |world| drop(world.file("x/inside", "a folder again"))),
+        ("folder", EntryKind::Directory, |world| {
+            drop(world.file("x/inside", "a folder again"))
+        }),
         ("file", EntryKind::File, |world| drop(world.file("x", "a file again"))),
-        ("link", EntryKind::Symlink, |world| drop(world.link("x", "a link again"))),
+        ("link", EntryKind::Symlink, |world| {
+            drop(world.link("x", "a link again"))
+        }),
     ];
     for (what, kind, make) in becomes {
         let path = world.path("x");
@@ -130,11 +180,18 @@ fn large_earlier_folders_with_names_in_another_encoding_are_found_again() {
     for number in 0..25_000 {
         world.file(format!("file-{number:05}"), "");
     }
-    world.file(b"aaa\xff", "sorts first").file("zzz", "last").file("\u{e9}", "even later");
+    world
+        .file(b"aaa\xff", "sorts first")
+        .file("zzz", "last")
+        .file("\u{e9}", "even later");
     let repository = world.open();
     world.snapshot(&repository);
     let again = world.snapshot(&repository);
-    assert_eq!(counts(&again), (1, 25_002, 11), "only the name that is no text cannot be looked up");
+    assert_eq!(
+        counts(&again),
+        (1, 25_002, 11),
+        "only the name that is no text cannot be looked up"
+    );
 }
 
 #[test]

@@ -64,7 +64,12 @@ fn ways(options: &SnapshotOptions) -> Vec<(String, SnapshotOptions)> {
 
 #[test]
 fn all_ways_through_the_pipeline_lead_to_the_same_root() {
-    for (seed, name) in [(1, "FIXED-128K"), (2, "DYNAMIC-128K-BUZHASH"), (3, "DYNAMIC-1M-BUZHASH"), (4, "FIXED-1M")] {
+    for (seed, name) in [
+        (1, "FIXED-128K"),
+        (2, "DYNAMIC-128K-BUZHASH"),
+        (3, "DYNAMIC-1M-BUZHASH"),
+        (4, "FIXED-1M"),
+    ] {
         let create = CreateOptions {
             splitter: splitter(name),
             ..CreateOptions::default()
@@ -107,16 +112,22 @@ fn two_repositories_with_the_same_secrets_agree_whatever_came_first() {
     grow(&world, "", 77);
     // The same seed gives both the same secrets.
     let other = World::new();
-    other.snapshot_with(&other.open(), &SnapshotOptions {
-        compression: Some(Some(Compression::ZstdFastest)),
-        ..other.options()
-    });
+    other.snapshot_with(
+        &other.open(),
+        &SnapshotOptions {
+            compression: Some(Some(Compression::ZstdFastest)),
+            ..other.options()
+        },
+    );
     let options = world.options();
     let first = world.snapshot_with(&world.open(), &options);
-    let second = other.snapshot_with(&other.open(), &SnapshotOptions {
-        compression: Some(Some(Compression::ZstdFastest)),
-        ..options
-    });
+    let second = other.snapshot_with(
+        &other.open(),
+        &SnapshotOptions {
+            compression: Some(Some(Compression::ZstdFastest)),
+            ..options
+        },
+    );
     assert_eq!(first.root(), second.root());
     assert_eq!(world.tree(&first), other.tree(&second));
 }

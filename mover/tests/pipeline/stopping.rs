@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use windlass_mover::clock::Clock;
+use jiff::SignedDuration;
 use windlass_mover::repository::CreateOptions;
 use windlass_mover::snapshot::{SnapshotOptions, SnapshotReport};
 use windlass_mover::storage::Storage;
 use windlass_mover::{MoverError, Repository};
 use windlass_repo_format::policy::{Policy, RetentionPolicy};
 
-use crate::world::{Hooked, Tree, World, noise, read_tree, small_chunks, snapshot_of, splitter, stoppable};
+use crate::world::{Hasty, Hooked, Tree, World, noise, read_tree, small_chunks, snapshot_of, splitter, stoppable};
 
 /// More than a pack can hold, in files of all sizes.
 fn fill(world: &World) {
@@ -77,7 +76,11 @@ fn a_stopped_run_keeps_what_it_has_and_the_next_one_builds_on_it() {
             assert_eq!(stopped.manifest.incomplete.as_deref(), Some("canceled"), "{name}");
             assert!(stopped.is_partial() && stopped.id.is_some());
             let root = stopped.manifest.root_entry.clone().unwrap();
-            assert_eq!(root.summary.clone().unwrap().incomplete.as_deref(), Some("canceled"), "{name}");
+            assert_eq!(
+                root.summary.clone().unwrap().incomplete.as_deref(),
+                Some("canceled"),
+                "{name}"
+            );
             let part = read_tree(&repository, &root).unwrap();
             assert!(is_part_of(&part, &whole), "{name}");
             files_kept.push(part.len());
@@ -124,29 +127,6 @@ fn a_single_file_that_is_stopped_leaves_nothing() {
     assert_eq!(world.list(&world.open()).len(), 0);
 }
 
-/// A clock that goes on by itself: some time passes whenever somebody looks.
-#[derive(Debug)]
-struct Hasty {
-    start: Timestamp,
-    looks: AtomicU64,
-    step: Duration,
-}
-
-impl Clock for Hasty {
-    fn now(&self) -> Timestamp {
-        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
-        self.start.checked_add(self.step * looks as u32).unwrap()
-    }
-}
-
-fn hasty(world: &World, step: Duration) -> Arc<Hasty> {
-    Arc::new(Hasty {
-        start: world.clock.now(),
-        looks: AtomicU64::new(0),
-        step,
-    })
-}
-
 /// Watches every index that is published: what is visible at that moment must be whole.
 fn look_at_every_index(world: &World, clock: Arc<Hasty>, found: Arc<std::sync::Mutex<Vec<Seen>>>) -> Repository {
     let memory = world.memory.clone();
@@ -167,7 +147,10 @@ fn look_at_every_index(world: &World, clock: Arc<Hasty>, found: Arc<std::sync::M
             let snapshots = windlass_mover::blocking::block_on(windlass_mover::snapshots::list(&repository, None));
             for snapshot in snapshots.unwrap() {
                 let tree = read_tree(&repository, snapshot.root().unwrap()).unwrap();
-                found.lock().unwrap().push((snapshot.manifest.incomplete.clone(), tree.len()));
+                found
+                    .lock()
+                    .unwrap()
+                    .push((snapshot.manifest.incomplete.clone(), tree.len()));
             }
         }
     };
@@ -191,7 +174,7 @@ fn checkpoints_can_be_read_and_give_way_to_the_snapshot() {
         let world = World::new();
         fill(&world);
         let found = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let repository = look_at_every_index(&world, hasty(&world, Duration::from_millis(200)), found.clone());
+        let repository = look_at_every_index(&world, world.hasty(Duration::from_millis(200)), found.clone());
         let options = SnapshotOptions {
             single_thread,
             checkpoint_every: Duration::from_secs(8),
@@ -200,12 +183,18 @@ fn checkpoints_can_be_read_and_give_way_to_the_snapshot() {
         let report = snapshot_of(&repository, &options).unwrap();
         assert_eq!(report.manifest.incomplete, None);
         let seen = found.lock().unwrap().clone();
-        let checkpoints = seen.iter().filter(|(why, _)| why.as_deref() == Some("checkpoint")).count();
+        let checkpoints = seen
+            .iter()
+            .filter(|(why, _)| why.as_deref() == Some("checkpoint"))
+            .count();
         assert!(checkpoints > 1, "single thread {single_thread}: {seen:?}");
         let left = world.list(&world.open());
         assert_eq!(left.len(), 1, "only the snapshot itself is left");
         assert_eq!(left[0].id, report.id.unwrap());
-        assert!(report.expired.is_empty(), "a checkpoint is not an earlier snapshot that retention deletes");
+        assert!(
+            report.expired.is_empty(),
+            "a checkpoint is not an earlier snapshot that retention deletes"
+        );
         assert_eq!(world.tree(&report).len(), 66);
         assert_eq!(leftovers(&world), 0, "no marker of the session stays");
     }
@@ -219,11 +208,15 @@ fn a_checkpoint_of_a_run_that_died_is_built_on() {
     let storage = windlass_mover::storage::Faulty::new(world.memory.clone(), move |call| {
         let is_put = call.operation == windlass_mover::storage::faulty::Operation::Put;
         if is_put && puts.fetch_add(1, Ordering::Relaxed) > 30 {
-            return windlass_mover::storage::faulty::Fault::Before(windlass_mover::storage::faulty::Fault::passing(call));
+            return windlass_mover::storage::faulty::Fault::Before(windlass_mover::storage::faulty::Fault::passing(
+                call,
+            ));
         }
         windlass_mover::storage::faulty::Fault::None
     });
-    let repository = world.open_with(Arc::new(storage), hasty(&world, Duration::from_millis(100))).unwrap();
+    let repository = world
+        .open_with(Arc::new(storage), world.hasty(Duration::from_millis(100)))
+        .unwrap();
     let options = SnapshotOptions {
         single_thread: true,
         checkpoint_every: Duration::from_secs(2),
@@ -260,7 +253,7 @@ fn retention_counts_the_new_snapshot_and_not_its_checkpoints() {
     for round in 0..4u64 {
         world.file("changing", noise(round, 100_000));
         world.clock.advance(SignedDuration::from_hours(5));
-        let clock = hasty(&world, Duration::from_millis(50));
+        let clock = world.hasty(Duration::from_millis(50));
         let repository = world.open_with(Arc::new(world.memory.clone()), clock).unwrap();
         let options = SnapshotOptions {
             single_thread: true,
@@ -289,12 +282,15 @@ fn checkpoints_change_nothing_in_the_result() {
     };
     let world = World::with(&create);
     fill(&world);
-    let plain = world.snapshot_with(&world.open(), &SnapshotOptions {
-        single_thread: true,
-        ..world.options()
-    });
+    let plain = world.snapshot_with(
+        &world.open(),
+        &SnapshotOptions {
+            single_thread: true,
+            ..world.options()
+        },
+    );
     for (single_thread, step) in [(true, 100), (false, 300)] {
-        let clock = hasty(&world, Duration::from_millis(step));
+        let clock = world.hasty(Duration::from_millis(step));
         let repository = world.open_with(Arc::new(world.fork()), clock).unwrap();
         let options = SnapshotOptions {
             single_thread,

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -108,11 +108,7 @@ impl World {
         self.open_with(storage, self.clock.clone())
     }
 
-    pub(crate) fn open_with(
-        &self,
-        storage: Arc<dyn Storage>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Repository, MoverError> {
+    pub(crate) fn open_with(&self, storage: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Result<Repository, MoverError> {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
         let options = open_options(clock, seed as u64);
         block_on(Repository::open(storage, Unlock::Key(self.key.clone()), options))
@@ -325,7 +321,9 @@ pub(crate) struct Hooked<S> {
 
 impl<S: Debug> Debug for Hooked<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hooked").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Hooked")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -362,10 +360,7 @@ impl<S: Storage> Storage for Hooked<S> {
         self.inner.put(id, body, options).await
     }
 
-    async fn delete(
-        &self,
-        id: &windlass_repo_format::id::BlobId,
-    ) -> Result<(), windlass_mover::storage::StorageError> {
+    async fn delete(&self, id: &windlass_repo_format::id::BlobId) -> Result<(), windlass_mover::storage::StorageError> {
         (self.hook)("delete", id.as_str());
         self.inner.delete(id).await
     }
@@ -405,4 +400,30 @@ pub(crate) fn is_root(why: &str) -> bool {
         eprintln!("left out: only the superuser can {why}");
     }
     is_root
+}
+
+/// A clock that goes on by itself: some time passes whenever somebody looks.
+#[derive(Debug)]
+pub(crate) struct Hasty {
+    start: Timestamp,
+    looks: AtomicU64,
+    step: Duration,
+}
+
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        self.start.checked_add(self.step * looks as u32).unwrap()
+    }
+}
+
+impl World {
+    /// A clock that begins now and goes on by `step` at every look.
+    pub(crate) fn hasty(&self, step: Duration) -> Arc<Hasty> {
+        Arc::new(Hasty {
+            start: self.clock.now(),
+            looks: AtomicU64::new(0),
+            step,
+        })
+    }
 }

@@ -1,3 +1,5 @@
+//! The proving ground of the squeezing room.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -14,8 +14,8 @@ use crate::quantity::{ContentLen, PackOffset};
 /// | 1      | key length     | bytes of one content's key                          |
 /// | 2..4   | value length   | 16 to 19; absent tail fields mean zero              |
 /// | 4..8   | entry count    | sorted entries that follow the header               |
-/// | 8..12  | pack count     | records of [`PACK_LEN`] bytes after the entries     |
-/// | 12     | format count   | records of [`FORMAT_LEN`] bytes after the packs     |
+/// | 8..12  | pack count     | records of 5 bytes after the entries     |
+/// | 12     | format count   | records of 6 bytes after the packs     |
 /// | 13..17 | base timestamp | Unix seconds, added to each entry's own             |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderV2 {

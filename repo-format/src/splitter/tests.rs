@@ -1,3 +1,5 @@
+//! The proving ground of the cutting room: Kopia's cuts, and a twin that looks at every byte.
+
 use std::iter;
 use std::sync::LazyLock;
 

@@ -74,10 +74,6 @@ struct Maintenance {
 impl Seen {
     fn look(repository: &Repository) -> anyhow::Result<Self> {
         let mut contents = Contents::default();
-        #[expect(
-            clippy::result_large_err,
-            reason = "the mover chose the error, and this closure never makes one"
-        )]
         repository.each_live_content(|entry| {
             contents.count += 1;
             contents.bytes += u64::from(entry.original_len.bytes());

@@ -1,3 +1,5 @@
+//! The proving ground of the folder: what it does beyond the conformance suite.
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use futures_util::TryStreamExt;

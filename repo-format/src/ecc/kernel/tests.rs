@@ -1,3 +1,5 @@
+//! The proving ground of the parity kernel: it must agree with a library that does the same.
+
 use proptest::prelude::*;
 use reed_solomon_erasure::galois_8::ReedSolomon as Oracle;
 
