@@ -244,6 +244,26 @@ mod tests {
     }
 
     #[test]
+    fn the_sum_of_all_limits_is_within_the_budget_or_the_least_there_is() {
+        for content_max in [128 << 10, 256 << 10, 2 << 20, 8 << 20, 16 << 20] {
+            for pack_len in [10 << 20, 20 << 20, 120 << 20] {
+                for sealers in [1, 2, 4, 16, 64] {
+                    let bytes = |memory: u64| {
+                        let limits = Limits::new(memory, sealers, content_max, pack_len);
+                        limits.bytes_max(content_max, pack_len)
+                    };
+                    for memory in (0..2048).step_by(16).map(|mebibytes| mebibytes << 20) {
+                        assert!(
+                            bytes(memory) <= memory.max(bytes(0)),
+                            "{memory} {sealers} {content_max} {pack_len}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn more_memory_never_gives_less() {
         let mut before = Limits::new(0, 8, 8 << 20, 20 << 20);
         for mebibytes in (0..2048).step_by(16) {
