@@ -82,7 +82,7 @@ fn a_content_that_was_deleted_is_written_again_with_a_later_time() {
         timestamp: live.timestamp + 1_000_000,
         ..live.clone()
     };
-    publish(&world, &mut vec![deleted.clone()]);
+    publish(&world, &mut [deleted.clone()]);
     let fresh = world.open();
     assert!(fresh.locate(&id).unwrap().deleted);
     assert_eq!(
@@ -125,7 +125,7 @@ fn an_earlier_folder_that_cannot_be_read_costs_only_reading() {
         timestamp: live.timestamp + 5,
         ..live
     };
-    publish(&world, &mut vec![lost]);
+    publish(&world, &mut [lost]);
     world.file("sub/d", "new, so that the folder is another one now");
     let second = world.snapshot(&world.open());
     assert_eq!(
