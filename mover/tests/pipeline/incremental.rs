@@ -98,8 +98,18 @@ fn every_attribute_that_changes_has_exactly_its_file_read_again() {
             "back",
             Box::new(|| set_mtime(&world.path("back"), "1965-01-01T00:00:00Z".parse().unwrap())),
         ),
-        ("mode", Box::new(|| drop(world.mode("mode", 0o600)))),
-        ("sticky", Box::new(|| drop(world.mode("sticky", 0o1644)))),
+        (
+            "mode",
+            Box::new(|| {
+                world.mode("mode", 0o600);
+            }),
+        ),
+        (
+            "sticky",
+            Box::new(|| {
+                world.mode("sticky", 0o1644);
+            }),
+        ),
         (
             "size",
             Box::new(|| {
@@ -143,17 +153,23 @@ fn an_entry_may_become_something_else() {
     let world = World::new();
     let repository = world.open();
     let becomes: [(&str, EntryKind, Becoming); 6] = [
-        ("file", EntryKind::File, |world| drop(world.file("x", "now a file"))),
-        ("folder", EntryKind::Directory, |world| {
-            drop(world.file("x/inside", "now a folder"))
+        ("file", EntryKind::File, |world| {
+            world.file("x", "now a file");
         }),
-        ("link", EntryKind::Symlink, |world| drop(world.link("x", "now a link"))),
         ("folder", EntryKind::Directory, |world| {
-            drop(world.file("x/inside", "a folder again"))
+            world.file("x/inside", "now a folder");
         }),
-        ("file", EntryKind::File, |world| drop(world.file("x", "a file again"))),
         ("link", EntryKind::Symlink, |world| {
-            drop(world.link("x", "a link again"))
+            world.link("x", "now a link");
+        }),
+        ("folder", EntryKind::Directory, |world| {
+            world.file("x/inside", "a folder again");
+        }),
+        ("file", EntryKind::File, |world| {
+            world.file("x", "a file again");
+        }),
+        ("link", EntryKind::Symlink, |world| {
+            world.link("x", "a link again");
         }),
     ];
     for (what, kind, make) in becomes {
@@ -210,7 +226,9 @@ fn an_interrupted_run_and_the_complete_one_before_it_are_both_built_on() {
     let raised = stop.clone();
     let hooked = Hooked {
         inner: world.memory.clone(),
-        hook: Box::new(move |_, name| drop(raised.fetch_or(name.starts_with('p'), Ordering::Relaxed))),
+        hook: Box::new(move |_, name| {
+            raised.fetch_or(name.starts_with('p'), Ordering::Relaxed);
+        }),
     };
     let through = world.open_through(Arc::new(hooked)).unwrap();
     world.clock.advance(jiff::SignedDuration::from_mins(1));

@@ -313,10 +313,13 @@ impl Dice {
     }
 }
 
+/// Called before each call of a storage, with what is done and to which blob.
+pub(crate) type Hook = Box<dyn Fn(&'static str, &str) + Send + Sync>;
+
 /// Runs something on every storage call, before it is made.
 pub(crate) struct Hooked<S> {
     pub inner: S,
-    pub hook: Box<dyn Fn(&'static str, &str) + Send + Sync>,
+    pub hook: Hook,
 }
 
 impl<S: Debug> Debug for Hooked<S> {

@@ -13,7 +13,7 @@ use windlass_repo_format::index::{IndexEntry, encode_v2};
 use crate::world::{Dice, World, noise, read_bytes, read_tree, snapshot_of};
 
 /// Publishes index entries as another program would.
-fn publish(world: &World, entries: &mut Vec<IndexEntry>) {
+fn publish(world: &World, entries: &mut [IndexEntry]) {
     let repository = world.open();
     entries.sort_by_key(|entry| entry.id);
     let payload = encode_v2(entries).unwrap();
@@ -82,7 +82,7 @@ fn a_content_that_was_deleted_is_written_again_with_a_later_time() {
         timestamp: live.timestamp + 1_000_000,
         ..live.clone()
     };
-    publish(&world, &mut vec![deleted.clone()]);
+    publish(&world, &mut [deleted.clone()]);
     let fresh = world.open();
     assert!(fresh.locate(&id).unwrap().deleted);
     assert_eq!(
@@ -125,7 +125,7 @@ fn an_earlier_folder_that_cannot_be_read_costs_only_reading() {
         timestamp: live.timestamp + 5,
         ..live
     };
-    publish(&world, &mut vec![lost]);
+    publish(&world, &mut [lost]);
     world.file("sub/d", "new, so that the folder is another one now");
     let second = world.snapshot(&world.open());
     assert_eq!(
@@ -164,7 +164,12 @@ fn hundreds_of_indexes_are_searched_as_few() {
             assert_eq!(block_on(repository.read_content(id)).unwrap(), *plain);
         }
         let mut live = 0;
-        repository.each_live_content(|_| Ok(live += 1)).unwrap();
+        repository
+            .each_live_content(|_| {
+                live += 1;
+                Ok(())
+            })
+            .unwrap();
         assert!(live >= written.len() && live < written.len() + 10);
     }
     // A look for news reads only what is new.
@@ -194,7 +199,12 @@ fn large_indexes_are_kept_in_files_and_found_in_them() {
             assert_eq!(block_on(repository.read_content(id)).unwrap(), *plain);
         }
         let mut live = 0;
-        repository.each_live_content(|_| Ok(live += 1)).unwrap();
+        repository
+            .each_live_content(|_| {
+                live += 1;
+                Ok(())
+            })
+            .unwrap();
         assert!(live >= written.len());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use windlass_mover::MoverError;
 use windlass_mover::io::EngineChoice;
@@ -107,11 +107,10 @@ enum Engine {
     Threads,
 }
 
-fn compressions() -> Vec<&'static str> {
-    let known = Compression::ALL
-        .into_iter()
-        .filter(|compression| !compression.is_deprecated());
-    std::iter::once("none").chain(known.map(Compression::name)).collect()
+/// All names that Kopia takes in a policy; those that it has given up are not offered, but still taken.
+fn compressions() -> Vec<PossibleValue> {
+    let known = Compression::ALL.map(|known| PossibleValue::new(known.name()).hide(known.is_deprecated()));
+    std::iter::once(PossibleValue::new("none")).chain(known).collect()
 }
 
 /// Reads `key:value`; the key ends at the first colon, as in Kopia.
@@ -189,6 +188,11 @@ impl Create {
             Some("none") => Some(None),
             Some(name) => Some(Some(Compression::from_name(name)?)),
         };
+        if compression == Some(Some(Compression::Lz4)) {
+            context.note(
+                "lz4 is read but no longer written, because newer Kopias do not read it: files are not compressed",
+            );
+        }
         let splitter = self.splitter.as_deref().map(SplitterAlgorithm::from_name).transpose()?;
         let mut options = SnapshotOptions {
             description: self.description.clone(),
