@@ -232,8 +232,12 @@ fn an_interrupted_run_and_the_complete_one_before_it_are_both_built_on() {
     };
     let through = world.open_through(Arc::new(hooked)).unwrap();
     world.clock.advance(jiff::SignedDuration::from_mins(1));
-    let interrupted = stoppable(&through, &world.options(), &stop);
-    let interrupted = interrupted.unwrap();
+    // On one thread, so that what comes after the stop is surely not read yet.
+    let options = SnapshotOptions {
+        single_thread: true,
+        ..world.options()
+    };
+    let interrupted = stoppable(&through, &options, &stop).unwrap();
     assert_eq!(interrupted.manifest.incomplete.as_deref(), Some("canceled"));
     let next = world.snapshot(&repository);
     let read_before = interrupted.manifest.stats.non_cached_files;
