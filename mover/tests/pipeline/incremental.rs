@@ -219,9 +219,9 @@ fn an_interrupted_run_and_the_complete_one_before_it_are_both_built_on() {
     let repository = world.open();
     world.snapshot(&repository);
     for number in 0..20 {
-        world.file(format!("new{number:02}"), noise(100 + number, 300_000));
+        world.file(format!("new{number:02}"), noise(100 + number, 2_000_000));
     }
-    // Stopped when a few packs are written.
+    // Stopped when the first pack is written, after about half of the new files.
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
     let hooked = Hooked {
