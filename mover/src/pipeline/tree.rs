@@ -143,7 +143,8 @@ impl Tree {
             }
             (Origin::Read, false) => {
                 self.gathered.stats.file_count += 1;
-                self.gathered.stats.non_cached_files += 1;
+                // As Kopia counts: a file that is the whole source is compared with nothing.
+                self.gathered.stats.non_cached_files += u64::from(!self.stack.is_empty());
                 self.gathered.stats.total_size += entry.size;
                 self.progress.files.fetch_add(1, Ordering::Relaxed);
             }

@@ -133,10 +133,10 @@ impl Repository {
     /// Begins to write. Many sessions, of this program and of Kopia, may write at the same time.
     ///
     /// # Errors
-    /// A repository of format version 1 is read only.
+    /// A repository of format version 1, or one whose indexes know no epochs, is read only.
     pub fn write_session(&self) -> Result<WriteSession> {
         let version = self.format().version.number();
-        if version < 2 {
+        if version < 2 || !self.format().epoch.enabled {
             return Err(MoverError::ReadOnlyFormat { version });
         }
         Ok(WriteSession {

@@ -239,7 +239,7 @@ fn extended_attributes_are_counted_where_there_are_some() {
         let set = rustix::fs::setxattr(world.path(name), "user.colour", b"green", XattrFlags::empty());
         if set.is_err() {
             eprintln!(
-                "left out: the file system of {} has no extended attributes",
+                "skipped: the file system of {} has no extended attributes",
                 world.folder.path().display()
             );
             return;
@@ -442,7 +442,7 @@ impl Mounted {
             .output()
             .ok()?;
         if !done.status.success() {
-            eprintln!("left out: cannot mount here");
+            eprintln!("skipped: cannot mount here");
             return None;
         }
         Some(Self(on.to_owned()))
@@ -505,7 +505,7 @@ fn many_files(world: &World, folder: &str, count: usize) {
 
 /// A run of all tests asks for the long ones too.
 fn is_full() -> bool {
-    std::env::var_os("WINDLASS_TEST_FULL").is_some()
+    std::env::var("WINDLASS_TESTS").is_ok_and(|scale| scale == "full")
 }
 
 #[test]
@@ -564,6 +564,8 @@ fn the_root_may_be_a_file() {
                 ..world.options_of(&path)
             };
             let report = world.snapshot_with(&world.open(), &options);
+            let stats = report.manifest.stats;
+            assert_eq!((stats.file_count, stats.non_cached_files, stats.dir_count), (1, 0, 0));
             let root = report.manifest.root_entry.clone().unwrap();
             assert_eq!((root.kind.clone(), &root.name[..]), (EntryKind::File, name.as_bytes()));
             let summary = root.summary.clone().unwrap();

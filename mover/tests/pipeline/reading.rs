@@ -189,7 +189,7 @@ fn as_nobody(test: &str, folder: &Path) -> Option<String> {
     let output = command.output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     if text.contains("setpriv:") {
-        eprintln!("left out: {text}");
+        eprintln!("skipped: {text}");
         return None;
     }
     assert!(output.status.success(), "{text}");

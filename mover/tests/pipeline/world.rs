@@ -400,7 +400,7 @@ pub(crate) fn set_mtime(path: &Path, mtime: Timestamp) {
 pub(crate) fn is_root(why: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("left out: only the superuser can {why}");
+        eprintln!("skipped: only the superuser can {why}");
     }
     is_root
 }
