@@ -85,7 +85,7 @@ impl Limits {
     /// Bytes of one read of a large file.
     pub(crate) const EXTENT_LEN: usize = 1 << 20;
     /// What the program itself, thread stacks, index look-ups and directories take.
-    const BASE_BYTES: u64 = 32 << 20;
+    const BASE_BYTES: u64 = 52 << 20;
     /// Contents that are somewhere whatever the limits are: one being cut, one in each of the two queues.
     const CONTENTS_MIN: u64 = 3;
 
@@ -104,14 +104,14 @@ impl Limits {
         };
         let fits = |limits: &Self| limits.bytes_max(content_max, pack_len) <= memory;
         let mut limits = least;
-        // What helps most comes first: all cores, then a second writer, then more lanes, then longer queues.
+        // What helps most comes first: all cores, then a second writer, then all lanes of the hash (fewer gain nothing),
+        // then longer queues.
         let wishes = [
             Self {
                 sealers: sealers.max(1),
                 ..least
             },
             Self { writers: 2, ..least },
-            Self { lanes: 2, ..least },
             Self {
                 lanes: seal::LANES,
                 ..least
@@ -158,8 +158,9 @@ impl Limits {
 
     /// Contents that are somewhere when all queues and threads are full.
     fn contents_max(&self) -> u64 {
-        // A sealer holds the contents it hashes together and the one it has sealed.
-        (self.sealers * (self.lanes + 1) + self.batches + self.contents) as u64 + 1
+        // A sealer holds the contents it hashes together and the one it has sealed; one more is being cut and one is
+        // being put into its pack.
+        (self.sealers * (self.lanes + 1) + self.batches + self.contents) as u64 + 2
     }
 
     /// Bytes that all queues, pools and threads hold when they are full.
@@ -230,7 +231,6 @@ mod tests {
     fn the_default_budget_holds_all_queues_of_the_default_splitter() {
         let limits = Limits::new(256 << 20, 2, 8 << 20, 20 << 20);
         assert_eq!((limits.sealers, limits.writers), (2, 2), "{limits:?}");
-        assert!(limits.lanes >= 2, "{limits:?}");
         assert!(limits.bytes_max(8 << 20, 20 << 20) <= 256 << 20, "{limits:?}");
     }
 
