@@ -164,6 +164,14 @@ impl ContentHasher {
         self.algorithm
     }
 
+    /// How many messages [`ContentHasher::hash_many`] takes side by side on this machine: fewer in one call gain nothing.
+    pub fn lanes(&self) -> usize {
+        match self.keyed {
+            Keyed::Blake2b { .. } if degree() >= Self::LANES_WORTHWHILE => degree(),
+            _ => 1,
+        }
+    }
+
     /// The hash of one plain content. The letter before the content's name is not part of the message.
     pub fn hash(&self, message: &[u8]) -> ContentHash {
         match &self.keyed {
@@ -183,7 +191,7 @@ impl ContentHasher {
         let Keyed::Blake2b { lanes, .. } = &self.keyed else {
             return messages.iter().map(|message| self.hash(message)).collect();
         };
-        if messages.len() < Self::LANES_WORTHWHILE || degree() < Self::LANES_WORTHWHILE {
+        if messages.len() < Self::LANES_WORTHWHILE || self.lanes() == 1 {
             return messages.iter().map(|message| self.hash(message)).collect();
         }
         let mut jobs: Vec<_> = messages

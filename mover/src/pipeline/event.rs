@@ -123,12 +123,6 @@ pub(crate) struct Chunk {
 /// Chunks that travel together: one large one, or many small ones.
 pub(crate) type Batch = Vec<Chunk>;
 
-/// A sealed content on its way into a pack.
-pub(crate) struct Packable {
-    pub about: windlass_repo_format::pack::NewContent,
-    pub sealed: Vec<u8>,
-}
-
 /// How a run is stopped: by its owner, or by the first error of any stage.
 #[derive(Debug)]
 pub(crate) struct Control {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::buffers::Buffers;
-use super::event::{Chunk, Event, Packable, Step};
+use super::event::{Chunk, Event, Step};
 use super::file_object::Ending;
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
@@ -15,7 +15,7 @@ use super::walk::Walked;
 use super::{Run, Source};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
-use crate::repository::WriteSession;
+use crate::repository::FullPack;
 
 pub(crate) fn run(source: Source, run: Run<'_>) -> Result<Tree> {
     let session = run.session;
@@ -37,7 +37,7 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
     let buffers = Arc::new(Buffers::new(2, session.repository().splitter().max_chunk_len()));
     let mut tree = Tree::new(visit.splitter, progress.clone());
     let mut sealing = Sealing::new(session, buffers.clone());
-    let mut deliver = |packable| store(session, packable);
+    let mut deliver = |full: FullPack<'_>| block_on(session.store_pack(full.pack));
     let reader = ReadLarge {
         fetch: Fetch::Plain,
         buffers: buffers.clone(),
@@ -121,11 +121,4 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
 /// On one thread every content of a file is sealed before its reading has ended.
 fn complete(step: Option<Step>) -> Result<Step> {
     step.ok_or(MoverError::SessionFailed)
-}
-
-pub(super) fn store(session: &WriteSession, packable: Packable) -> Result<()> {
-    match session.append(packable.about, &packable.sealed)? {
-        Some(full) => block_on(session.store_pack(full)),
-        None => Ok(()),
-    }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! walk --items--> visit --small files--------------------+
 //!   |               |                                    v
-//!   |               +--large files--> read, split --chunks--> seal --contents--> pack --packs--> write
+//!   |               +--large files--> read, split --chunks--> seal --packs--> write
 //!   |                                                    |
 //!   +------------------steps------------------> tree <---+   (directories are sealed by the tree itself)
 //! ```
@@ -13,7 +13,6 @@
 //! | items          | 1024                                   | a name and its earlier entries              |
 //! | large files    | 64                                     | an open file                                |
 //! | batches        | [`Limits::batches`]                    | one large chunk, or small ones up to 256 KiB |
-//! | contents       | [`Limits::contents`]                   | one sealed content                          |
 //! | packs          | none: a writer takes it or nobody does | a full pack                                 |
 //! | steps          | the window of the walk                 | an entry without its bytes                  |
 //!
@@ -29,7 +28,6 @@ mod file_object;
 mod inline;
 mod names;
 mod object_writer;
-mod pack;
 mod previous;
 mod read;
 mod seal;
@@ -39,6 +37,7 @@ mod threads;
 mod tree;
 mod visit;
 mod walk;
+mod write;
 
 use std::sync::Arc;
 
@@ -71,12 +70,12 @@ pub(crate) struct Limits {
     pub lanes: usize,
     /// Threads that write packs.
     pub writers: usize,
+    /// Data packs that are open at once: so many threads can encrypt at the same moment.
+    pub open_packs: usize,
     /// Reads of the large file ahead of its cutting, of [`Limits::EXTENT_LEN`] bytes each.
     pub reads_ahead: usize,
     /// Batches between cutting and sealing.
     pub batches: usize,
-    /// Sealed contents between sealing and packing.
-    pub contents: usize,
     /// Entries between the walk and the tree.
     pub window: usize,
 }
@@ -86,12 +85,11 @@ impl Limits {
     pub(crate) const EXTENT_LEN: usize = 1 << 20;
     /// What the program itself, thread stacks, index look-ups and directories take.
     const BASE_BYTES: u64 = 52 << 20;
-    /// Contents that are somewhere whatever the limits are: one being cut, one in each of the two queues.
-    const CONTENTS_MIN: u64 = 3;
 
-    /// The limits for a budget of `memory` bytes, a number of sealing threads, and contents of at most `content_max`
-    /// bytes in packs of about `pack_len` bytes. The least that works is taken even where the budget is smaller.
-    pub(crate) fn new(memory: u64, sealers: usize, content_max: usize, pack_len: u64) -> Self {
+    /// The limits for a budget of `memory` bytes, a number of sealing threads, a hash with so many lanes, and contents of
+    /// at most `content_max` bytes in packs of about `pack_len` bytes. The least that works is taken even where the
+    /// budget is smaller.
+    pub(crate) fn new(memory: u64, sealers: usize, lanes: usize, content_max: usize, pack_len: u64) -> Self {
         let least = Self {
             visitors: 16,
             sealers: 1,
@@ -99,7 +97,7 @@ impl Limits {
             writers: 1,
             reads_ahead: 4,
             batches: 1,
-            contents: 1,
+            open_packs: 1,
             window: 8192,
         };
         let fits = |limits: &Self| limits.bytes_max(content_max, pack_len) <= memory;
@@ -112,17 +110,17 @@ impl Limits {
                 ..least
             },
             Self { writers: 2, ..least },
-            Self {
-                lanes: seal::LANES,
-                ..least
-            },
+            Self { lanes, ..least },
             Self {
                 reads_ahead: 8,
                 ..least
             },
             Self {
                 batches: sealers.max(1),
-                contents: sealers.max(1),
+                ..least
+            },
+            Self {
+                open_packs: sealers.max(1).div_ceil(4) + 1,
                 ..least
             },
             Self {
@@ -149,27 +147,26 @@ impl Limits {
             sealers: self.sealers.max(other.sealers),
             lanes: self.lanes.max(other.lanes),
             writers: self.writers.max(other.writers),
+            open_packs: self.open_packs.max(other.open_packs),
             reads_ahead: self.reads_ahead.max(other.reads_ahead),
             batches: self.batches.max(other.batches),
-            contents: self.contents.max(other.contents),
             window: self.window.max(other.window),
         }
     }
 
     /// Contents that are somewhere when all queues and threads are full.
     fn contents_max(&self) -> u64 {
-        // A sealer holds the contents it hashes together and the one it has sealed; one more is being cut and one is
-        // being put into its pack.
-        (self.sealers * (self.lanes + 1) + self.batches + self.contents) as u64 + 2
+        // A sealer holds the contents it hashes together and a compressed one; one more is being cut.
+        (self.sealers * (self.lanes + 1) + self.batches + 1) as u64
     }
 
     /// Bytes that all queues, pools and threads hold when they are full.
     pub(crate) fn bytes_max(&self, content_max: usize, pack_len: u64) -> u64 {
         let content = content_max as u64;
         // A data pack is open or waits for a writer, each writer has one; metadata packs rarely grow large.
-        let packs = (1 + self.writers as u64) * (pack_len + content) + pack_len / 2;
+        let packs = (self.open_packs + self.writers) as u64 * (pack_len + content) + pack_len / 2;
         Self::BASE_BYTES
-            + self.contents_max().max(Self::CONTENTS_MIN) * content
+            + self.contents_max() * content
             + ((self.reads_ahead + 1) * Self::EXTENT_LEN) as u64
             + packs
             + self.visitors as u64 * 2 * visit::SMALL_FILE_BYTES_MAX
@@ -214,6 +211,14 @@ pub(crate) enum Driver {
 }
 
 impl Driver {
+    /// How many data packs its session keeps open.
+    pub(crate) fn open_packs(&self) -> usize {
+        match self {
+            Self::Threads { limits, .. } => limits.open_packs,
+            Self::SingleThread => 1,
+        }
+    }
+
     /// Runs a source through all stages. The tree holds the root unless the run was stopped before its beginning.
     pub(crate) fn run(self, source: Source, run: Run<'_>) -> Result<Tree> {
         match self {
@@ -229,14 +234,14 @@ mod tests {
 
     #[test]
     fn the_default_budget_holds_all_queues_of_the_default_splitter() {
-        let limits = Limits::new(256 << 20, 2, 8 << 20, 20 << 20);
-        assert_eq!((limits.sealers, limits.writers), (2, 2), "{limits:?}");
+        let limits = Limits::new(256 << 20, 2, 4, 8 << 20, 20 << 20);
+        assert_eq!((limits.sealers, limits.lanes, limits.writers), (2, 4, 2), "{limits:?}");
         assert!(limits.bytes_max(8 << 20, 20 << 20) <= 256 << 20, "{limits:?}");
     }
 
     #[test]
     fn a_budget_too_small_for_anything_still_gives_one_of_each() {
-        let limits = Limits::new(0, 16, 16 << 20, 20 << 20);
+        let limits = Limits::new(0, 16, 4, 16 << 20, 20 << 20);
         assert_eq!(
             (limits.sealers, limits.lanes, limits.writers, limits.batches),
             (1, 1, 1, 1)
@@ -249,7 +254,7 @@ mod tests {
             for pack_len in [10 << 20, 20 << 20, 120 << 20] {
                 for sealers in [1, 2, 4, 16, 64] {
                     let bytes = |memory: u64| {
-                        let limits = Limits::new(memory, sealers, content_max, pack_len);
+                        let limits = Limits::new(memory, sealers, 4, content_max, pack_len);
                         limits.bytes_max(content_max, pack_len)
                     };
                     for memory in (0..2048).step_by(16).map(|mebibytes| mebibytes << 20) {
@@ -265,9 +270,9 @@ mod tests {
 
     #[test]
     fn more_memory_never_gives_less() {
-        let mut before = Limits::new(0, 8, 8 << 20, 20 << 20);
+        let mut before = Limits::new(0, 8, 4, 8 << 20, 20 << 20);
         for mebibytes in (0..2048).step_by(16) {
-            let limits = Limits::new(mebibytes << 20, 8, 8 << 20, 20 << 20);
+            let limits = Limits::new(mebibytes << 20, 8, 4, 8 << 20, 20 << 20);
             assert!(limits.sealers >= before.sealers, "{before:?} then {limits:?}");
             before = limits;
         }

@@ -1,8 +1,9 @@
-//! The sealing stage: chunks come in; they are hashed, looked up, compressed and encrypted; new contents go out.
+//! The sealing stage: chunks come in; they are hashed, looked up, compressed, and encrypted into a pack; full packs go
+//! out.
 //!
-//! The four steps follow one another on one thread, while the chunk is in its caches; several threads do them side by
-//! side. Budget: 0.9 GB/s per core with Kopia's default algorithms; holds the batches it hashes together and one sealed
-//! content; waits for the packing stage.
+//! The steps follow one another on one thread, while the chunk is in its caches; several threads do them side by side.
+//! Budget: 0.9 GB/s per core with Kopia's default algorithms; holds the chunks it hashes together, a compressed one, and
+//! the open packs; waits for the writing stage.
 
 use std::sync::Arc;
 
@@ -10,13 +11,10 @@ use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::{ContentId, ContentPrefix};
 
 use super::buffers::Buffers;
-use super::event::{Batch, Packable, Step};
+use super::event::{Batch, Step};
 use super::file_object::{Ending, FileObject};
 use crate::error::Result;
-use crate::repository::{ContentSink, Sealed, SealingTools, WriteSession};
-
-/// So many chunks are hashed side by side where the algorithm has lanes.
-pub(crate) const LANES: usize = 4;
+use crate::repository::{ContentSink, FullPack, SealingTools, WriteSession};
 
 /// One thread's worth of sealing.
 pub(crate) struct Sealing<'a> {
@@ -28,7 +26,7 @@ pub(crate) struct Sealing<'a> {
 /// Seals the contents of directories and lists where they are made, and delivers them to the packing stage.
 struct Sink<'a, 'b> {
     sealing: &'b mut Sealing<'a>,
-    deliver: &'b mut dyn FnMut(Packable) -> Result<()>,
+    deliver: &'b mut dyn FnMut(FullPack<'a>) -> Result<()>,
 }
 
 impl<'a> Sealing<'a> {
@@ -44,18 +42,18 @@ impl<'a> Sealing<'a> {
     pub(crate) fn seal(
         &mut self,
         batch: Batch,
-        deliver: &mut dyn FnMut(Packable) -> Result<()>,
+        deliver: &mut dyn FnMut(FullPack<'a>) -> Result<()>,
         step: &mut dyn FnMut(Step),
     ) -> Result<()> {
         let plains: Vec<&[u8]> = batch.iter().map(|chunk| chunk.plain.as_slice()).collect();
         let hashes = self.session.repository().sealer().hasher().hash_many(&plains);
         for (chunk, hash) in batch.into_iter().zip(hashes) {
             let compression = chunk.object.compression;
-            let buffer = |len| self.buffers.take(len);
-            let (id, sealed) = self
+            let added = self
                 .session
-                .seal(&mut self.tools, None, &hash, &chunk.plain, compression, buffer)?;
-            self.pack(sealed, deliver)?;
+                .add(&mut self.tools, None, &hash, &chunk.plain, compression)?;
+            let (id, full) = added;
+            full.map_or(Ok(()), &mut *deliver)?;
             let len = chunk.plain.len() as u64;
             self.buffers.give(chunk.plain);
             let done = chunk.object.sealed(chunk.index, id, len, &mut self.sink(deliver))?;
@@ -69,21 +67,17 @@ impl<'a> Sealing<'a> {
         &mut self,
         object: &FileObject,
         ending: Ending,
-        deliver: &mut dyn FnMut(Packable) -> Result<()>,
+        deliver: &mut dyn FnMut(FullPack<'a>) -> Result<()>,
     ) -> Result<Option<Step>> {
         object.ended(ending, &mut self.sink(deliver))
     }
 
     /// A sink for objects that are written as streams: directories.
-    pub(crate) fn sink<'b>(&'b mut self, deliver: &'b mut dyn FnMut(Packable) -> Result<()>) -> impl ContentSink + 'b {
+    pub(crate) fn sink<'b>(
+        &'b mut self,
+        deliver: &'b mut dyn FnMut(FullPack<'a>) -> Result<()>,
+    ) -> impl ContentSink + 'b {
         Sink { sealing: self, deliver }
-    }
-
-    fn pack(&self, sealed: Sealed, deliver: &mut dyn FnMut(Packable) -> Result<()>) -> Result<()> {
-        match sealed {
-            Sealed::Known => Ok(()),
-            Sealed::New { about, bytes } => deliver(Packable { about, sealed: bytes }),
-        }
     }
 }
 
@@ -96,11 +90,10 @@ impl ContentSink for Sink<'_, '_> {
     ) -> Result<ContentId> {
         let sealing = &mut *self.sealing;
         let hash = sealing.session.repository().sealer().hash(plain);
-        let buffer = |len| sealing.buffers.take(len);
-        let (id, sealed) = sealing
+        let (id, full) = sealing
             .session
-            .seal(&mut sealing.tools, prefix, &hash, plain, compression, buffer)?;
-        sealing.pack(sealed, self.deliver)?;
+            .add(&mut sealing.tools, prefix, &hash, plain, compression)?;
+        full.map_or(Ok(()), &mut *self.deliver)?;
         Ok(id)
     }
 }

@@ -1,36 +1,39 @@
 //! The parallel driver: every stage on threads of its own, joined by bounded queues.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
 use tokio::runtime::Handle;
+use windlass_repo_format::pack::ClosedPack;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::buffers::Buffers;
-use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Packable, Step};
+use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Step};
 use super::file_object::Ending;
-use super::pack;
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
 use super::split::Split;
 use super::tree::Tree;
 use super::visit::{SMALL_FILE_BYTES_MAX, Visit, Visited};
 use super::walk::{Walk, Walked};
+use super::write;
 use super::{Limits, Run, Source};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, Engine};
-use crate::repository::WriteSession;
+use crate::repository::{FullPack, WriteSession};
 use crate::snapshot::Progress;
 
 const ITEMS_MAX: usize = 1024;
 const LARGE_FILES_MAX: usize = 64;
 /// Small chunks travel in batches of at most so many, or of [`SMALL_FILE_BYTES_MAX`] bytes.
 const BATCH_CHUNKS_MAX: usize = 64;
+/// How long a sealer waits for one more chunk to be hashed beside those it has.
+const GATHER_FOR: Duration = Duration::from_millis(20);
 /// How often the tree looks whether something is due besides steps.
 const TEND_EVERY: Duration = Duration::from_millis(500);
 
@@ -44,6 +47,7 @@ struct Stages<'a> {
     buffers: Arc<Buffers>,
     runtime: Option<Handle>,
     lanes: usize,
+    gathering: Mutex<()>,
 }
 
 pub(crate) fn run(
@@ -68,12 +72,12 @@ pub(crate) fn run(
         buffers: Arc::new(Buffers::new(limits.contents_max() as usize, sealed_max)),
         runtime: Handle::try_current().ok(),
         lanes: limits.lanes,
+        gathering: Mutex::default(),
     };
     let (item_in, items) = bounded::<Item>(ITEMS_MAX);
     let (large_in, large) = bounded::<LargeQueue>(LARGE_FILES_MAX);
     let (batch_in, batches) = bounded::<Batch>(limits.batches);
-    let (content_in, contents) = bounded::<Packable>(limits.contents);
-    let (pack_in, packs) = bounded(0);
+    let (pack_in, packs) = bounded::<ClosedPack>(0);
     let (step_in, steps) = unbounded::<Step>();
     let (place_in, places) = bounded::<()>(limits.window);
     let reader = ReadLarge {
@@ -91,29 +95,26 @@ pub(crate) fn run(
         let spawn = Spawn { scope, stages };
         for _ in 0..limits.writers {
             let packs = packs.clone();
-            spawn.thread("write", move || pack::write(stages.session, &packs, stages.control));
+            spawn.thread("write", move || write::write(stages.session, &packs, stages.control));
         }
         drop(packs);
-        spawn.thread("pack", move || {
-            pack::pack(stages.session, &contents, &pack_in, &stages.buffers, stages.control);
-        });
         for _ in 0..limits.sealers {
-            let (batches, content_in, step_in) = (batches.clone(), content_in.clone(), step_in.clone());
-            spawn.thread("seal", move || stages.seal(&batches, &content_in, &step_in));
+            let (batches, pack_in, step_in) = (batches.clone(), pack_in.clone(), step_in.clone());
+            spawn.thread("seal", move || stages.seal(&batches, &pack_in, &step_in));
         }
         drop(batches);
         {
-            let (batch_in, content_in, step_in) = (batch_in.clone(), content_in.clone(), step_in.clone());
+            let (batch_in, pack_in, step_in) = (batch_in.clone(), pack_in.clone(), step_in.clone());
             spawn.thread("read", move || {
-                stages.read(&reader, &large, &batch_in, &content_in, &step_in)
+                stages.read(&reader, &large, &batch_in, &pack_in, &step_in)
             });
         }
         match source {
             Source::Tree(walk) => {
                 for _ in 0..limits.visitors {
                     let (items, large_in, visit) = (items.clone(), large_in.clone(), visit.clone());
-                    let (batch_in, content_in, step_in) = (batch_in.clone(), content_in.clone(), step_in.clone());
-                    let work = move || stages.visit(&visit, &items, &large_in, &batch_in, &content_in, &step_in);
+                    let (batch_in, pack_in, step_in) = (batch_in.clone(), pack_in.clone(), step_in.clone());
+                    let work = move || stages.visit(&visit, &items, &large_in, &batch_in, &pack_in, &step_in);
                     spawn.thread("visit", work);
                 }
                 spawn.thread("walk", move || stages.walk(*walk, &item_in, &step_in, &place_in));
@@ -124,7 +125,7 @@ pub(crate) fn run(
             }
         }
         drop((items, large_in, batch_in));
-        let gathered = stages.gather(&mut tree, checkpoint, &steps, &places, content_in);
+        let gathered = stages.gather(&mut tree, checkpoint, &steps, &places, pack_in);
         if let Err(error) = gathered {
             stages.control.fail(stages.session, error);
         }
@@ -192,11 +193,11 @@ impl Stages<'_> {
         items: &Receiver<Item>,
         large: &Sender<LargeQueue>,
         batches: &Sender<Batch>,
-        contents: &Sender<Packable>,
+        packs: &Sender<ClosedPack>,
         steps: &Sender<Step>,
     ) {
         let mut sealing = Sealing::new(self.session, self.buffers.clone());
-        let mut deliver = |packable| contents.send(packable).map_err(|_| MoverError::SessionFailed);
+        let mut deliver = deliver_to(packs);
         let mut batch = OpenBatch::default();
         loop {
             // Nothing may lie in an unfinished batch while this thread waits: the tree may be waiting for it.
@@ -270,11 +271,11 @@ impl Stages<'_> {
         reader: &ReadLarge,
         large: &Receiver<LargeQueue>,
         batches: &Sender<Batch>,
-        contents: &Sender<Packable>,
+        packs: &Sender<ClosedPack>,
         steps: &Sender<Step>,
     ) {
         let mut sealing = Sealing::new(self.session, self.buffers.clone());
-        let mut deliver = |packable| contents.send(packable).map_err(|_| MoverError::SessionFailed);
+        let mut deliver = deliver_to(packs);
         for (file, splitter) in large {
             if self.control.has_failed() {
                 continue;
@@ -293,23 +294,31 @@ impl Stages<'_> {
         }
     }
 
-    fn seal(&self, batches: &Receiver<Batch>, contents: &Sender<Packable>, steps: &Sender<Step>) {
+    fn seal(&self, batches: &Receiver<Batch>, packs: &Sender<ClosedPack>, steps: &Sender<Step>) {
         let mut sealing = Sealing::new(self.session, self.buffers.clone());
-        let mut deliver = |packable| contents.send(packable).map_err(|_| MoverError::SessionFailed);
-        for mut batch in batches {
+        let mut deliver = deliver_to(packs);
+        while let Some(batch) = self.lanes_full(batches) {
             if self.control.has_failed() {
                 continue;
-            }
-            while batch.len() < self.lanes
-                && let Ok(more) = batches.try_recv()
-            {
-                batch.extend(more);
             }
             let sealed = sealing.seal(batch, &mut deliver, &mut |step| drop(steps.send(step)));
             if let Err(error) = sealed {
                 self.control.fail(self.session, error);
             }
         }
+    }
+
+    /// As many chunks as are hashed side by side, or as there are when no more come for a while. One thread at a time
+    /// gathers them: two would share what comes, and neither would fill its lanes.
+    fn lanes_full(&self, batches: &Receiver<Batch>) -> Option<Batch> {
+        let _turn = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = batches.recv().ok()?;
+        while batch.len() < self.lanes
+            && let Ok(more) = batches.recv_timeout(GATHER_FOR)
+        {
+            batch.extend(more);
+        }
+        Some(batch)
     }
 
     fn tell(&self, step: Result<Option<Step>>, steps: &Sender<Step>) {
@@ -327,10 +336,10 @@ impl Stages<'_> {
         checkpoint: &mut dyn super::Checkpoint,
         steps: &Receiver<Step>,
         places: &Receiver<()>,
-        contents: Sender<Packable>,
+        packs: Sender<ClosedPack>,
     ) -> Result<()> {
         let mut sealing = Sealing::new(self.session, self.buffers.clone());
-        let mut deliver = |packable| contents.send(packable).map_err(|_| MoverError::SessionFailed);
+        let mut deliver = deliver_to(&packs);
         let mut waiting: BTreeMap<u64, Event> = BTreeMap::new();
         let mut next = 0;
         let mut tended = self.session.repository().now();
@@ -364,6 +373,15 @@ impl Stages<'_> {
                 }
             }
         }
+    }
+}
+
+/// Gives full packs to a writer; the place of each is kept until one has taken it.
+fn deliver_to(packs: &Sender<ClosedPack>) -> impl FnMut(FullPack<'_>) -> Result<()> {
+    |full| {
+        let sent = packs.send(full.pack);
+        drop(full.place);
+        sent.map_err(|_| MoverError::SessionFailed)
     }
 }
 

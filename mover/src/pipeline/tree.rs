@@ -16,12 +16,12 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::buffers::Buffers;
 use super::event::{Event, Failure, Notes, Origin};
-use super::inline::store;
 use super::object_writer::{MetadataFormat, ObjectStream};
 use super::seal::Sealing;
 use super::source::{Attributes, FileKind};
+use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
-use crate::repository::{ContentSink, WriteSession};
+use crate::repository::{ContentSink, FullPack, WriteSession};
 use crate::snapshot::{Lost, LostKind, Progress};
 
 /// Failures that are kept with their text; more are only counted.
@@ -337,7 +337,7 @@ pub(crate) fn volume_directory(
     let attributes = Attributes::of_volume(mtime);
     let mut directory = OpenDirectory::new(name.to_vec(), Vec::new(), attributes, format);
     let mut sealing = Sealing::new(session, Arc::new(Buffers::new(1, format.splitter.max_chunk_len())));
-    let mut deliver = |packable| store(session, packable);
+    let mut deliver = |full: FullPack<'_>| block_on(session.store_pack(full.pack));
     let mut sink = sealing.sink(&mut deliver);
     directory.push(&file, &mut sink)?;
     directory.close(None, &mut sink)

@@ -28,7 +28,7 @@ pub(crate) use indexes::IndexView;
 pub use manifests::Manifests;
 pub use objects::{DirectoryEntries, ObjectPart, ObjectParts};
 pub use opening::{CreateOptions, OpenOptions, Unlock};
-pub(crate) use session::{ContentSink, Sealed, SealingTools};
+pub(crate) use session::{ContentSink, FullPack, SealingTools};
 pub use session::{SessionSummary, WriteSession};
 
 /// Who works with the repository: recorded in sessions and sources, and compared with the owner of maintenance.

@@ -1,11 +1,12 @@
 //! The writing room: contents go in, packs and then indexes go out, in the only order that is safe.
 
 mod marker;
+mod packs;
 mod pending;
 mod publish;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,19 +16,17 @@ use windlass_repo_format::encryption::NONCE_LEN;
 use windlass_repo_format::format_blob::BlobConfig;
 use windlass_repo_format::id::{BlobId, ContentHash, ContentId, ContentPrefix};
 use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
-use windlass_repo_format::pack::{ClosedPack, NewContent, OpenPack, PackClass, pack_blob_id};
+use windlass_repo_format::pack::{ClosedPack, NewContent, OpenPack, PackBody, PackClass, pack_blob_id};
 use windlass_repo_format::quantity::ContentLen;
 use windlass_repo_format::session::SessionId;
 
 use self::marker::Marker;
+use self::packs::{OpenPacks, PackBuffers, Place};
 use self::pending::Pending;
 use super::Repository;
 use crate::error::{MoverError, Result};
 use crate::storage::{PutOptions, Retention};
 
-/// Buffers of blobs at least so large are used again, so many of them at most.
-const RECYCLED_BYTES_MIN: usize = 4 << 20;
-const SPARE_PACKS_MAX: usize = 4;
 /// The random bytes that a pack begins with and is padded with.
 const PREAMBLE_LEN: usize = 32;
 const PADDING_LEN_MAX: usize = 4096;
@@ -42,7 +41,8 @@ const INDEX_LEN: usize = 64 << 10;
 pub struct WriteSession {
     repository: Repository,
     pending: Mutex<Pending>,
-    packs: Mutex<OpenPacks>,
+    data: OpenPacks,
+    metadata: OpenPacks,
     marker: tokio::sync::Mutex<Option<Marker>>,
     id: SessionId,
     last_flush: Mutex<Timestamp>,
@@ -50,41 +50,8 @@ pub struct WriteSession {
     unindexed_max: usize,
     /// Told when contents have come further, or the session has failed.
     change: tokio::sync::Notify,
-    /// Buffers of packs that were stored.
-    spare_packs: SparePacks,
-}
-
-type SparePacks = Arc<Mutex<Vec<Vec<u8>>>>;
-
-/// The bytes of a blob on its way into storage; a large buffer is kept for the next pack.
-struct Recycled {
-    bytes: Vec<u8>,
-    spare: SparePacks,
-}
-
-impl AsRef<[u8]> for Recycled {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Recycled {
-    fn drop(&mut self) {
-        if self.bytes.capacity() >= RECYCLED_BYTES_MIN {
-            let mut bytes = std::mem::take(&mut self.bytes);
-            bytes.clear();
-            let mut spare = lock(&self.spare);
-            if spare.len() < SPARE_PACKS_MAX {
-                spare.push(bytes);
-            }
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct OpenPacks {
-    data: Option<OpenPack>,
-    metadata: Option<OpenPack>,
+    /// Memory for data packs.
+    buffers: PackBuffers,
 }
 
 /// What a session has written so far.
@@ -100,11 +67,11 @@ pub struct SessionSummary {
     pub stored_bytes: u64,
 }
 
-/// A content after hashing: known to the repository, or sealed and waiting for its place in a pack.
+/// A pack that is full and has no writer yet. As long as it is held, its place at the table of open packs is taken.
 #[derive(Debug)]
-pub(crate) enum Sealed {
-    Known,
-    New { about: NewContent, bytes: Vec<u8> },
+pub(crate) struct FullPack<'a> {
+    pub pack: ClosedPack,
+    pub place: Place<'a>,
 }
 
 /// What one thread needs to seal contents: compressors that are costly to make.
@@ -135,6 +102,12 @@ impl Repository {
     /// # Errors
     /// A repository of format version 1, or one whose indexes know no epochs, is read only.
     pub fn write_session(&self) -> Result<WriteSession> {
+        self.write_session_with(self.splitter().max_chunk_len(), 1)
+    }
+
+    /// A session for contents of at most `content_max` bytes, whose data packs are filled by so many threads at the same
+    /// moment.
+    pub(crate) fn write_session_with(&self, content_max: usize, open_packs: usize) -> Result<WriteSession> {
         let version = self.format().version.number();
         if version < 2 || !self.format().epoch.enabled {
             return Err(MoverError::ReadOnlyFormat { version });
@@ -142,14 +115,20 @@ impl Repository {
         Ok(WriteSession {
             id: SessionId::new(self.random_bytes(), self.now()),
             pending: Mutex::default(),
-            packs: Mutex::default(),
+            data: OpenPacks::new(open_packs),
+            metadata: OpenPacks::new(open_packs),
             marker: tokio::sync::Mutex::default(),
             last_flush: Mutex::new(self.now()),
             unindexed_max: publish::UNINDEXED_MAX,
             change: tokio::sync::Notify::new(),
-            spare_packs: SparePacks::default(),
+            buffers: PackBuffers::new(self.pack_room(content_max)),
             repository: self.clone(),
         })
+    }
+
+    /// Room for a full pack with the content that made it full, and its index: growing would hold two of it for a moment.
+    fn pack_room(&self, content_max: usize) -> usize {
+        self.format().max_pack_size as usize + self.sealer().sealed_len(content_max) + INDEX_LEN
     }
 }
 
@@ -199,16 +178,16 @@ impl WriteSession {
         Ok(pending.claim(*id).then_some(timestamp))
     }
 
-    /// Looks a hashed content up, and compresses and encrypts it if it is new, into what `buffer` gives for a length.
-    pub(crate) fn seal(
+    /// Looks a hashed content up and, if it is new, compresses it and encrypts it into an open pack. Gives that pack when
+    /// it became full.
+    pub(crate) fn add(
         &self,
         tools: &mut SealingTools,
         prefix: Option<ContentPrefix>,
         hash: &ContentHash,
         plain: &[u8],
         compression: Option<Compression>,
-        buffer: impl FnOnce(usize) -> Vec<u8>,
-    ) -> Result<(ContentId, Sealed)> {
+    ) -> Result<(ContentId, Option<FullPack<'_>>)> {
         let id = ContentId::new(prefix, hash);
         let original_len = ContentLen::of(plain).ok_or(MoverError::BadOption {
             option: "splitter",
@@ -216,14 +195,10 @@ impl WriteSession {
             reason: "it made a content of 256 MiB or more",
         })?;
         let Some(timestamp) = self.claim(&id)? else {
-            return Ok((id, Sealed::Known));
+            return Ok((id, None));
         };
-        let sealer = self.repository.sealer();
         let shrunk = compression.filter(|compression| tools.compress(*compression, plain));
         let stored = if shrunk.is_some() { &tools.compressed } else { plain };
-        let nonce: [u8; NONCE_LEN] = self.repository.random_bytes();
-        let mut bytes = buffer(sealer.sealed_len(stored.len()));
-        sealer.seal_into(hash.iv(), &nonce, stored, &mut bytes);
         let about = NewContent {
             id,
             original_len,
@@ -231,25 +206,27 @@ impl WriteSession {
             format_version: self.repository.format().version.number(),
             timestamp,
         };
-        Ok((id, Sealed::New { about, bytes }))
+        Ok((id, self.pack(about, hash, stored)?))
     }
 
-    /// Puts a sealed content into the open pack of its class; gives the pack when that made it full.
-    pub(crate) fn append(&self, about: NewContent, bytes: &[u8]) -> Result<Option<ClosedPack>> {
+    /// Encrypts a claimed content into an open pack; gives the pack when it became full.
+    fn pack(&self, about: NewContent, hash: &ContentHash, stored: &[u8]) -> Result<Option<FullPack<'_>>> {
         let class = PackClass::of(&about.id);
-        let full = u64::from(self.repository.format().max_pack_size);
-        let mut packs = lock(&self.packs);
-        let place = packs.place(class);
-        let id = about.id;
-        let original_len = u64::from(about.original_len.bytes());
-        let pack = place.get_or_insert_with(|| self.open_pack(class));
-        let added = pack.add(about, bytes);
+        let (id, original_len) = (about.id, u64::from(about.original_len.bytes()));
+        let nonce: [u8; NONCE_LEN] = self.repository.random_bytes();
+        let mut pack = self.table(class).take(|| self.open_pack(class));
+        let sealer = self.repository.sealer();
+        let added = pack.add_with(about, |body| sealer.seal_into(hash.iv(), &nonce, stored, body));
         added.map_err(|source| MoverError::Blob {
             blob: pack.id().clone(),
             source,
         })?;
-        let closed = if pack.len() as u64 >= full { place.take() } else { None };
-        drop(packs);
+        let full = if pack.len() as u64 >= u64::from(self.repository.format().max_pack_size) {
+            Some(pack.close())
+        } else {
+            drop(pack);
+            None
+        };
         let was_last = {
             let mut pending = lock(&self.pending);
             pending.summary.new_contents += 1;
@@ -259,17 +236,27 @@ impl WriteSession {
         if was_last {
             self.change.notify_waiters();
         }
-        closed.map(|pack| self.close_pack(pack)).transpose()
+        let Some((pack, place)) = full else { return Ok(None) };
+        let pack = self.close_pack(pack)?;
+        Ok(Some(FullPack { pack, place }))
+    }
+
+    fn table(&self, class: PackClass) -> &OpenPacks {
+        match class {
+            PackClass::Data => &self.data,
+            PackClass::Metadata => &self.metadata,
+        }
     }
 
     fn open_pack(&self, class: PackClass) -> OpenPack {
         let id = pack_blob_id(class, self.repository.random_bytes(), &self.id.to_string());
         let preamble: [u8; PREAMBLE_LEN] = self.repository.random_bytes();
-        let spare = lock(&self.spare_packs).pop();
-        // Room for the content that makes it full, and for its index: growing would hold two of it for a moment.
-        let len =
-            self.repository.format().max_pack_size as usize + self.repository.splitter().max_chunk_len() + INDEX_LEN;
-        OpenPack::new(id, spare.unwrap_or_else(|| Vec::with_capacity(len)), preamble)
+        let body = match class {
+            PackClass::Data => self.buffers.take(),
+            // Few of them are ever full.
+            PackClass::Metadata => PackBody::default(),
+        };
+        OpenPack::new(id, body, preamble)
     }
 
     fn close_pack(&self, pack: OpenPack) -> Result<ClosedPack> {
@@ -301,18 +288,14 @@ impl WriteSession {
         Ok(())
     }
 
-    async fn store_pack_blob(&self, id: &BlobId, bytes: Vec<u8>) -> Result<u64> {
+    async fn store_pack_blob(&self, id: &BlobId, bytes: PackBody) -> Result<u64> {
         self.write_marker().await?;
-        self.put(id, bytes).await
+        self.put(id, Bytes::from_owner(self.buffers.recycle(bytes))).await
     }
 
-    async fn put(&self, id: &BlobId, bytes: Vec<u8>) -> Result<u64> {
-        let len = bytes.len() as u64;
+    async fn put(&self, id: &BlobId, body: Bytes) -> Result<u64> {
+        let len = body.len() as u64;
         let options = put_options(id, self.repository.blob_config(), self.repository.now());
-        let body = Bytes::from_owner(Recycled {
-            bytes,
-            spare: self.spare_packs.clone(),
-        });
         let put = self.repository.storage().put(id, body, &options).await;
         let stored = put.map_err(|source| self.repository.storage_error("write", id, source))?;
         if stored.len != len {
@@ -335,10 +318,9 @@ impl WriteSession {
     ) -> Result<ContentId> {
         let hash = self.repository.sealer().hash(plain);
         let mut tools = SealingTools::default();
-        let (id, sealed) = self.seal(&mut tools, prefix, &hash, plain, compression, Vec::with_capacity)?;
-        if let Sealed::New { about, bytes } = sealed
-            && let Some(pack) = self.append(about, &bytes)?
-        {
+        let (id, full) = self.add(&mut tools, prefix, &hash, plain, compression)?;
+        // Its place is given up first: who waits for one may hold the thread that has to store this.
+        if let Some(pack) = full.map(|full| full.pack) {
             self.store_pack(pack).await?;
         }
         Ok(id)
@@ -377,15 +359,6 @@ impl WriteSession {
             data: None,
         };
         lock(&self.pending).manifests.push(deletion);
-    }
-}
-
-impl OpenPacks {
-    fn place(&mut self, class: PackClass) -> &mut Option<OpenPack> {
-        match class {
-            PackClass::Data => &mut self.data,
-            PackClass::Metadata => &mut self.metadata,
-        }
     }
 }
 

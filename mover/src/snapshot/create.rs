@@ -157,10 +157,10 @@ pub fn create(
         .collect();
     let previous = if options.force_read { Vec::new() } else { previous };
 
-    let session = repository.write_session()?;
     let draft = draft(repository, options);
     let content_max = content_max(repository, options, &policies);
     let (driver, engine) = driver(repository, options, content_max)?;
+    let session = repository.write_session_with(content_max, driver.open_packs())?;
     let visit = Visit {
         content_max,
         splitter: repository.splitter(),
@@ -278,7 +278,8 @@ fn driver(repository: &Repository, options: &SnapshotOptions, content_max: usize
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let sealers = options.parallel.unwrap_or(cores).max(1);
     let pack_len = u64::from(repository.format().max_pack_size);
-    let limits = Limits::new(options.memory, sealers, content_max, pack_len);
+    let lanes = repository.sealer().hasher().lanes();
+    let limits = Limits::new(options.memory, sealers, lanes, content_max, pack_len);
     info!(
         ?limits,
         bytes_max = limits.bytes_max(content_max, pack_len),

@@ -20,7 +20,7 @@ use std::fmt::Write;
 
 use crate::id::{BlobId, ContentId};
 
-pub use open::{ClosedPack, NewContent, OpenPack, PADDING_MAX, PREAMBLE_LEN};
+pub use open::{ClosedPack, NewContent, OpenPack, PADDING_MAX, PREAMBLE_LEN, PackBody};
 pub use postamble::Postamble;
 pub use recovery::{TAIL_LEN, open_local_index};
 

@@ -36,8 +36,49 @@ pub struct NewContent {
 #[derive(Debug)]
 pub struct OpenPack {
     id: BlobId,
-    bytes: Vec<u8>,
+    body: PackBody,
     entries: Vec<IndexEntry>,
+}
+
+/// The bytes of a pack, somewhere in a buffer: whoever writes past the page cache wants them to begin at a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackBody {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl PackBody {
+    /// An empty pack that begins `start` bytes into `buffer`, whose old bytes are dropped and whose memory is kept.
+    pub fn new(mut buffer: Vec<u8>, start: usize) -> Self {
+        buffer.clear();
+        buffer.resize(start, 0);
+        Self { buffer, start }
+    }
+
+    /// The buffer, to be used again.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+impl Default for PackBody {
+    fn default() -> Self {
+        Self::new(Vec::new(), 0)
+    }
+}
+
+impl std::ops::Deref for PackBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+}
+
+impl AsRef<[u8]> for PackBody {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
 }
 
 /// A pack as it is stored, and what the index has to say about it.
@@ -46,20 +87,19 @@ pub struct ClosedPack {
     /// The name of the pack.
     pub id: BlobId,
     /// The whole blob.
-    pub bytes: Vec<u8>,
+    pub bytes: PackBody,
     /// What the local index lists, sorted: the contents of the pack and the deletion markers that were given to
     /// [`OpenPack::close`]. All of them have to be published in an index blob once the pack is stored.
     pub entries: Vec<IndexEntry>,
 }
 
 impl OpenPack {
-    /// An empty pack. `buffer` may be one that was used before: its bytes are dropped and its memory is kept.
-    pub fn new(id: BlobId, mut buffer: Vec<u8>, preamble: [u8; PREAMBLE_LEN]) -> Self {
-        buffer.clear();
-        buffer.extend_from_slice(&preamble);
+    /// A pack without contents, in an empty body.
+    pub fn new(id: BlobId, mut body: PackBody, preamble: [u8; PREAMBLE_LEN]) -> Self {
+        body.buffer.extend_from_slice(&preamble);
         Self {
             id,
-            bytes: buffer,
+            body,
             entries: Vec::new(),
         }
     }
@@ -71,7 +111,7 @@ impl OpenPack {
 
     /// The bytes so far, the preamble included.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.body.len()
     }
 
     /// Whether there is no content yet.
@@ -87,7 +127,7 @@ impl OpenPack {
     /// The sealed bytes of a content that is in this pack, as one of its [`OpenPack::entries`] says.
     pub fn sealed(&self, entry: &IndexEntry) -> Option<&[u8]> {
         let start = entry.offset.bytes() as usize;
-        let bytes = self.bytes.get(start..start + entry.packed_len.as_usize());
+        let bytes = self.body.get(start..start + entry.packed_len.as_usize());
         bytes.filter(|_| entry.pack == self.id)
     }
 
@@ -105,12 +145,13 @@ impl OpenPack {
     /// # Errors
     /// When Kopia's index could not say where it lies. The pack stays as it was.
     pub fn add_with(&mut self, about: NewContent, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), FormatError> {
-        let start = self.bytes.len();
         let offset = self.check_room(0)?;
-        write(&mut self.bytes);
-        let wanted = self.bytes.len().checked_sub(start).expect("sealing only appends");
-        let Some(packed_len) = ContentLen::of(&self.bytes[start..]) else {
-            self.bytes.truncate(start);
+        let buffer = &mut self.body.buffer;
+        let start = buffer.len();
+        write(buffer);
+        let wanted = buffer.len().checked_sub(start).expect("sealing only appends");
+        let Some(packed_len) = ContentLen::of(&buffer[start..]) else {
+            buffer.truncate(start);
             return Err(self.full(wanted));
         };
         self.entries.push(IndexEntry {
@@ -142,28 +183,33 @@ impl OpenPack {
         index_tail: [u8; INDEX_TAIL_LEN],
         markers: &[IndexEntry],
     ) -> Result<ClosedPack, FormatError> {
-        let Self { id, mut bytes, entries } = self;
+        let Self { id, mut body, entries } = self;
         let entries = winners(entries, markers);
         let mut index = encode_v2(&entries)?;
         index.extend_from_slice(&index_tail);
 
         // A pack that is a multiple already gets a whole page more.
-        bytes.extend_from_slice(&random[..PADDING_MAX - bytes.len() % PADDING_MAX]);
-        let index_offset = bytes.len() as u64;
+        let padding = &random[..PADDING_MAX - body.len() % PADDING_MAX];
+        body.buffer.extend_from_slice(padding);
+        let index_offset = body.len() as u64;
         let iv = sealer.hash(&index);
-        sealer.seal_into(iv.as_bytes(), nonce, &index, &mut bytes);
+        sealer.seal_into(iv.as_bytes(), nonce, &index, &mut body.buffer);
         let postamble = Postamble {
             iv,
             index_offset,
-            index_len: bytes.len() as u64 - index_offset,
+            index_len: body.len() as u64 - index_offset,
         };
-        postamble.encode(&mut bytes);
-        Ok(ClosedPack { id, bytes, entries })
+        postamble.encode(&mut body.buffer);
+        Ok(ClosedPack {
+            id,
+            bytes: body,
+            entries,
+        })
     }
 
     /// Where a content of that many sealed bytes would begin.
     fn check_room(&self, wanted: usize) -> Result<PackOffset, FormatError> {
-        let offset = u32::try_from(self.bytes.len())
+        let offset = u32::try_from(self.body.len())
             .ok()
             .filter(|offset| *offset < PackOffset::WRITE_LIMIT);
         let offset = offset.and_then(PackOffset::new);
@@ -175,7 +221,7 @@ impl OpenPack {
     fn full(&self, wanted: usize) -> FormatError {
         FormatError::PackFull {
             pack: self.id.clone(),
-            len: self.bytes.len(),
+            len: self.body.len(),
             wanted,
         }
     }

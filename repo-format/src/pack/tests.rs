@@ -110,7 +110,11 @@ fn a_pack_is_made_again_byte_for_byte_as_kopia_made_it() {
         own.sort_by_key(|entry| entry.offset);
 
         let preamble = golden.pack[..PREAMBLE_LEN].try_into().unwrap();
-        let mut pack = OpenPack::new(own[0].pack.clone(), b"used before".to_vec(), preamble);
+        let mut pack = OpenPack::new(
+            own[0].pack.clone(),
+            PackBody::new(b"used before".to_vec(), 100),
+            preamble,
+        );
         for entry in &own {
             let about = NewContent {
                 id: entry.id,
@@ -129,7 +133,7 @@ fn a_pack_is_made_again_byte_for_byte_as_kopia_made_it() {
         let closed = pack
             .close(&sealer, sealed.first_chunk().unwrap(), &random, tail, &markers)
             .unwrap();
-        assert!(closed.bytes == golden.pack, "{}", golden.name);
+        assert!(*closed.bytes == *golden.pack, "{}", golden.name);
         assert_eq!(closed.entries, entries);
     }
 }
@@ -195,7 +199,7 @@ fn a_postamble_points_into_its_pack_or_nowhere() {
 fn a_full_page_of_padding_follows_a_pack_that_is_aligned_already() {
     let sealer = any_sealer();
     for (content_len, index_at) in [(4096 - 32, 8192), (4096 - 33, 4096), (4096 - 31, 8192)] {
-        let mut pack = OpenPack::new("p1".into(), Vec::new(), [0; PREAMBLE_LEN]);
+        let mut pack = OpenPack::new("p1".into(), PackBody::default(), [0; PREAMBLE_LEN]);
         pack.add(content(1), &vec![0; content_len]).unwrap();
         let closed = pack.close(&sealer, &[0; 12], &[0; PADDING_MAX], [0; 32], &[]).unwrap();
         assert_eq!(Postamble::find(&closed.bytes).unwrap().index_offset, index_at);
@@ -204,7 +208,7 @@ fn a_full_page_of_padding_follows_a_pack_that_is_aligned_already() {
 
 #[test]
 fn a_content_beyond_the_limits_leaves_the_pack_as_it_was() {
-    let mut pack = OpenPack::new("p1".into(), Vec::new(), [0; PREAMBLE_LEN]);
+    let mut pack = OpenPack::new("p1".into(), PackBody::default(), [0; PREAMBLE_LEN]);
     pack.add(content(1), &[1, 2, 3]).unwrap();
     let (len, entries) = (pack.len(), pack.entries().to_vec());
     let limit = ContentLen::LIMIT as usize;
@@ -219,7 +223,7 @@ fn a_content_beyond_the_limits_leaves_the_pack_as_it_was() {
 fn a_marker_that_is_younger_than_the_content_in_the_pack_wins() {
     let sealer = any_sealer();
     let close = |deleted_at: i64| {
-        let mut pack = OpenPack::new("p1".into(), Vec::new(), [0; PREAMBLE_LEN]);
+        let mut pack = OpenPack::new("p1".into(), PackBody::default(), [0; PREAMBLE_LEN]);
         pack.add(content(1), &[1, 2, 3]).unwrap();
         let marker = IndexEntry {
             deleted: true,

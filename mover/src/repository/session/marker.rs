@@ -44,7 +44,7 @@ impl WriteSession {
             .repository
             .sealer()
             .seal_blob("s", &self.id.to_string(), &nonce, &text.to_json());
-        self.put(&blob, bytes).await?;
+        self.put(&blob, bytes.into()).await?;
         let marker = marker.get_or_insert_with(|| Marker {
             blobs: Vec::new(),
             start,

@@ -58,11 +58,7 @@ impl WriteSession {
     }
 
     async fn store_open_packs(&self) -> Result<()> {
-        let (data, metadata) = {
-            let mut packs = lock(&self.packs);
-            (packs.data.take(), packs.metadata.take())
-        };
-        for pack in [data, metadata].into_iter().flatten() {
+        for pack in self.data.clear().into_iter().chain(self.metadata.clear()) {
             let closed = self.close_pack(pack)?;
             self.store_pack(closed).await?;
         }
@@ -133,7 +129,7 @@ impl WriteSession {
             let suffix = format!("{}-c1", self.id);
             let nonce = self.repository.random_bytes();
             let (blob, bytes) = self.repository.sealer().seal_blob(&prefix, &suffix, &nonce, payload);
-            bytes_written += self.put(&blob, bytes).await?;
+            bytes_written += self.put(&blob, bytes.into()).await?;
             written.push(blob);
             if self.repository.read_write_epoch().await? < epoch + 2 {
                 return Ok((written, bytes_written));

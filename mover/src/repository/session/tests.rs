@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 use windlass_repo_format::encryption::EncryptionAlgorithm;
 use windlass_repo_format::epoch::epoch_marker;
 
-use super::{BlobId, NewContent, Repository, Sealed, SealingTools, WriteSession, lock};
+use super::{BlobId, ContentId, ContentLen, NewContent, Repository, WriteSession, lock};
 use crate::Identity;
 use crate::blocking::block_on;
 use crate::clock::ManualClock;
@@ -43,20 +43,15 @@ fn names(memory: &Memory, prefix: &str) -> Vec<String> {
     listed.into_iter().map(|blob| blob.unwrap().id.to_string()).collect()
 }
 
-/// Seals a content and keeps it out of any pack, as a stage does that is busy.
-fn seal(session: &WriteSession, plain: &[u8]) -> (NewContent, Vec<u8>) {
-    let hash = session.repository().sealer().hash(plain);
-    let sealed = session.seal(
-        &mut SealingTools::default(),
-        None,
-        &hash,
-        plain,
-        None,
-        Vec::with_capacity,
-    );
-    match sealed.unwrap().1 {
-        Sealed::New { about, bytes } => (about, bytes),
-        Sealed::Known => panic!("it is new"),
+/// Claims a content and keeps it out of any pack, as a stage does that is busy.
+fn claim(session: &WriteSession, plain: &[u8]) -> NewContent {
+    let id = ContentId::new(None, &session.repository().sealer().hash(plain));
+    NewContent {
+        id,
+        original_len: ContentLen::of(plain).unwrap(),
+        compression: 0,
+        format_version: 3,
+        timestamp: session.claim(&id).unwrap().expect("it is new"),
     }
 }
 
@@ -69,17 +64,18 @@ fn settling_waits_for_what_was_claimed_before_and_for_nothing_else() {
     let memory = memory();
     let session = repository_in(Arc::new(memory.clone())).write_session().unwrap();
     let packs = names(&memory, "p").len();
-    let (before, bytes) = seal(&session, b"before");
+    let before = claim(&session, b"before");
     let mut settling = Box::pin(session.settle());
     assert!(poll(settling.as_mut()).is_pending());
-    let (_after, _) = seal(&session, b"after");
+    let _after = claim(&session, b"after");
     assert!(poll(settling.as_mut()).is_pending());
     assert_eq!(
         names(&memory, "p").len(),
         packs,
         "no pack is stored before it holds what is waited for"
     );
-    session.append(before, &bytes).unwrap();
+    let hash = session.repository().sealer().hash(b"before");
+    assert!(session.pack(before, &hash, b"before").unwrap().is_none());
     assert!(matches!(poll(settling.as_mut()), Poll::Ready(Ok(()))));
     assert_eq!(names(&memory, "p").len(), packs + 1);
 }
@@ -88,7 +84,7 @@ fn settling_waits_for_what_was_claimed_before_and_for_nothing_else() {
 fn settling_ends_when_a_stage_fails() {
     // It looked only for failures of the storage, and waited for ever for a content that another stage had dropped.
     let session = repository_in(Arc::new(memory())).write_session().unwrap();
-    let _dropped = seal(&session, b"dropped");
+    let _dropped = claim(&session, b"dropped");
     let mut settling = Box::pin(session.settle());
     assert!(poll(settling.as_mut()).is_pending());
     session.fail();
