@@ -114,10 +114,11 @@ fn a_large_file_is_read_within_the_budget() {
         std::os::unix::fs::FileExt::write_all_at(&file, &block, number * MIB).unwrap();
     }
     drop(file);
-    // The splitter of most repositories.
+    // The splitter of most repositories, and one whose contents all have the length that others have at most.
     for (memory, parallel, splitter) in [
         (256 * MIB, 2, "DYNAMIC-4M-BUZHASH"),
-        (512 * MIB, 4, "DYNAMIC-4M-BUZHASH"),
+        (256 * MIB, 2, "FIXED-8M"),
+        (512 * MIB, 4, "FIXED-8M"),
     ] {
         let (peak, read) = snapshot_within(folder.path(), splitter, |options| SnapshotOptions {
             memory,
