@@ -6,13 +6,14 @@ use aws_lc_rs::hmac as sha2_mac;
 use blake2::digest::consts::{U16, U32};
 use blake2::digest::{FixedOutput, KeyInit, Update};
 use blake2::{Blake2bMac, Blake2sMac};
-use blake2b_simd::many::{HashManyJob, degree, hash_many};
 use hmac::SimpleHmac;
 use sha3::{Sha3_224, Sha3_256};
 use zeroize::Zeroizing;
 
 use crate::FormatError;
 use crate::id::ContentHash;
+use crate::kernel;
+use crate::kernel::blake2b::Lanes;
 
 /// A keyed hash by the name the format blob gives it in `hash`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +103,8 @@ pub struct ContentHasher {
 enum Keyed {
     Blake2b {
         one: Blake2bMac<U32>,
-        lanes: Box<blake2b_simd::Params>,
+        /// Where the processor has instructions for it.
+        lanes: Option<Box<Lanes>>,
     },
     Blake2s128(Blake2sMac<U16>),
     Blake2s256(Blake2sMac<U32>),
@@ -116,7 +118,7 @@ impl ContentHasher {
     /// What stretches a secret that is too short for BLAKE3.
     const BLAKE3_STRETCH: &'static str = "kopia blake3 derived key v1";
     /// From so many messages on, lanes are faster than one message after the other.
-    const LANES_WORTHWHILE: usize = 4;
+    const LANES_WORTHWHILE: usize = 2;
 
     /// A hasher keyed with `secret`, which is 32 bytes in every repository Kopia makes.
     ///
@@ -132,8 +134,7 @@ impl ContentHasher {
         let keyed = match algorithm {
             HashAlgorithm::Blake2b256_128 | HashAlgorithm::Blake2b256 => {
                 let one = Blake2bMac::new_from_slice(secret).map_err(|_| bad())?;
-                let mut lanes = Box::new(blake2b_simd::Params::new());
-                lanes.hash_length(32).key(secret);
+                let lanes = Lanes::new(secret, kernel::instructions()).map(Box::new);
                 Keyed::Blake2b { one, lanes }
             }
             HashAlgorithm::Blake2s128 => Keyed::Blake2s128(KeyInit::new_from_slice(secret).map_err(|_| bad())?),
@@ -164,10 +165,10 @@ impl ContentHasher {
         self.algorithm
     }
 
-    /// How many messages [`ContentHasher::hash_many`] takes side by side on this machine: fewer in one call gain nothing.
+    /// How many messages [`ContentHasher::hash_many`] takes side by side on this machine: fewer in one call gain little.
     pub fn lanes(&self) -> usize {
-        match self.keyed {
-            Keyed::Blake2b { .. } if degree() >= Self::LANES_WORTHWHILE => degree(),
+        match &self.keyed {
+            Keyed::Blake2b { lanes: Some(lanes), .. } => lanes.count(),
             _ => 1,
         }
     }
@@ -188,18 +189,18 @@ impl ContentHasher {
     /// The hashes of several contents, in their order. BLAKE2b takes them in lanes and refills a lane when its message
     /// ends, so many messages in one call are up to twice as fast as one by one; the others gain nothing.
     pub fn hash_many(&self, messages: &[&[u8]]) -> Vec<ContentHash> {
-        let Keyed::Blake2b { lanes, .. } = &self.keyed else {
-            return messages.iter().map(|message| self.hash(message)).collect();
-        };
-        if messages.len() < Self::LANES_WORTHWHILE || self.lanes() == 1 {
-            return messages.iter().map(|message| self.hash(message)).collect();
+        match &self.keyed {
+            Keyed::Blake2b { lanes: Some(lanes), .. } if messages.len() >= Self::LANES_WORTHWHILE => {
+                let pieces: Vec<[&[u8]; 1]> = messages.iter().map(|message| [*message]).collect();
+                let messages: Vec<&[&[u8]]> = pieces.iter().map(|pieces| &pieces[..]).collect();
+                lanes
+                    .hash_many(&messages)
+                    .iter()
+                    .map(|digest| self.kept(digest))
+                    .collect()
+            }
+            _ => messages.iter().map(|message| self.hash(message)).collect(),
         }
-        let mut jobs: Vec<_> = messages
-            .iter()
-            .map(|message| HashManyJob::new(lanes, message))
-            .collect();
-        hash_many(&mut jobs);
-        jobs.iter().map(|job| self.kept(job.to_hash().as_bytes())).collect()
     }
 
     /// As much of a digest as the algorithm's name keeps.

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod ignore;
 pub mod index;
 pub mod json;
+pub mod kernel;
 pub mod maintenance;
 pub mod manifest;
 pub mod object;

@@ -83,8 +83,8 @@ pub(crate) struct Limits {
 impl Limits {
     /// Bytes of one read of a large file.
     pub(crate) const EXTENT_LEN: usize = 1 << 20;
-    /// What the program itself, thread stacks, index look-ups and directories take.
-    const BASE_BYTES: u64 = 52 << 20;
+    /// What the program itself, thread stacks, contents that wait for an index, and directories take.
+    const BASE_BYTES: u64 = 32 << 20;
 
     /// The limits for a budget of `memory` bytes, a number of sealing threads, a hash with so many lanes, and contents of
     /// at most `content_max` bytes in packs of about `pack_len` bytes. The least that works is taken even where the
@@ -102,14 +102,17 @@ impl Limits {
         };
         let fits = |limits: &Self| limits.bytes_max(content_max, pack_len) <= memory;
         let mut limits = least;
-        // What helps most comes first: all cores, then a second writer, then all lanes of the hash (fewer gain nothing),
-        // then longer queues.
+        // What helps most comes first: all cores, then a second writer, then lanes of the hash, then longer queues.
         let wishes = [
             Self {
                 sealers: sealers.max(1),
                 ..least
             },
             Self { writers: 2, ..least },
+            Self {
+                lanes: lanes.div_ceil(2),
+                ..least
+            },
             Self { lanes, ..least },
             Self {
                 reads_ahead: 8,
@@ -163,8 +166,8 @@ impl Limits {
     /// Bytes that all queues, pools and threads hold when they are full.
     pub(crate) fn bytes_max(&self, content_max: usize, pack_len: u64) -> u64 {
         let content = content_max as u64;
-        // A data pack is open or waits for a writer, each writer has one; metadata packs rarely grow large.
-        let packs = (self.open_packs + self.writers) as u64 * (pack_len + content) + pack_len / 2;
+        // A data pack is open or waits for a writer, each writer has one; besides, there is one metadata pack.
+        let packs = (self.open_packs + self.writers) as u64 * (pack_len + content) + pack_len;
         Self::BASE_BYTES
             + self.contents_max() * content
             + ((self.reads_ahead + 1) * Self::EXTENT_LEN) as u64

@@ -253,8 +253,8 @@ impl WriteSession {
         let preamble: [u8; PREAMBLE_LEN] = self.repository.random_bytes();
         let body = match class {
             PackClass::Data => self.buffers.take(),
-            // Few of them are ever full.
-            PackClass::Metadata => PackBody::default(),
+            // Few of them are ever full: they leave the used buffers to the others.
+            PackClass::Metadata => self.buffers.fresh(),
         };
         OpenPack::new(id, body, preamble)
     }
@@ -290,7 +290,12 @@ impl WriteSession {
 
     async fn store_pack_blob(&self, id: &BlobId, bytes: PackBody) -> Result<u64> {
         self.write_marker().await?;
-        self.put(id, Bytes::from_owner(self.buffers.recycle(bytes))).await
+        let body = if id.as_str().starts_with(PackClass::Data.letter()) {
+            Bytes::from_owner(self.buffers.recycle(bytes))
+        } else {
+            Bytes::from_owner(bytes)
+        };
+        self.put(id, body).await
     }
 
     async fn put(&self, id: &BlobId, body: Bytes) -> Result<u64> {

@@ -154,18 +154,30 @@ impl PackBuffers {
     /// At most so many are kept: no more packs are open or on their way at once, whatever a storage does with them.
     const SPARE_MAX: usize = 8;
 
+    /// The usual allocator maps buffers of this length for themselves: memory is taken as they fill, and given back to
+    /// the system when they are freed.
+    const LEN_MIN: usize = 33 << 20;
+
     /// Buffers for blobs of at most `blob_len` bytes.
     pub(super) fn new(blob_len: usize) -> Self {
         Self(Arc::new(Spare {
             buffers: Mutex::default(),
-            len: blob_len + ALIGNMENT,
+            len: (blob_len + ALIGNMENT).max(Self::LEN_MIN),
         }))
     }
 
     /// An empty body that begins at a page. It stays there as long as it does not outgrow the buffer.
     pub(super) fn take(&self) -> PackBody {
         let spare = lock(&self.0.buffers).pop();
-        let buffer = spare.unwrap_or_else(|| Vec::with_capacity(self.0.len));
+        spare.map_or_else(|| self.fresh(), Self::body_in)
+    }
+
+    /// The same in memory that nobody has used yet: it costs what is written into it and no more.
+    pub(super) fn fresh(&self) -> PackBody {
+        Self::body_in(Vec::with_capacity(self.0.len))
+    }
+
+    fn body_in(buffer: Vec<u8>) -> PackBody {
         let start = buffer.as_ptr().addr().wrapping_neg() % ALIGNMENT;
         PackBody::new(buffer, start)
     }

@@ -9,8 +9,9 @@ use super::pending::Pending;
 use super::{WriteSession, lock};
 use crate::error::{MoverError, Result};
 
-/// When so many contents wait for an index, one is written, so that memory does not grow with the session.
-pub(super) const UNINDEXED_MAX: usize = 200_000;
+/// When so many contents wait for an index, one is written, so that memory does not grow with the session: each takes
+/// about 300 bytes while it waits.
+pub(super) const UNINDEXED_MAX: usize = 50_000;
 /// An index is written at least so often, so that an interrupted session loses little (Kopia flushes as often).
 const FLUSH_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
