@@ -32,6 +32,21 @@ pub fn checkpointed_name(name: &[u8], random: [u8; 16]) -> String {
     named
 }
 
+/// Whether an entry of this name holds what there was of a file when a checkpoint was made. Of such an entry Kopia
+/// promises the length of the whole file.
+pub fn is_checkpointed_name(name: &[u8]) -> bool {
+    let rest = name.strip_prefix(PREFIX.as_bytes());
+    let suffix = rest.and_then(|rest| rest.last_chunk::<SUFFIX_LEN>());
+    suffix.is_some_and(|suffix| {
+        let is_in_place = |(at, byte): (usize, &u8)| match at {
+            0 => *byte == b'.',
+            9 | 14 | 19 | 24 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        };
+        suffix.iter().enumerate().all(is_in_place)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +61,27 @@ mod tests {
             checkpointed_name(b"", [0; 16]),
             ".checkpointed..00000000-0000-4000-8000-000000000000"
         );
+    }
+
+    #[test]
+    fn only_such_names_are_known_again() {
+        for name in [&b"large"[..], b"", &[0xff; 255], b"a.b"] {
+            assert!(is_checkpointed_name(checkpointed_name(name, [9; 16]).as_bytes()));
+        }
+        // As Kopia 0.22.3 wrote it.
+        let kopias = ".checkpointed.large.6c63c465-b0f0-44c1-8800-12299c691b87";
+        assert!(is_checkpointed_name(kopias.as_bytes()));
+        for other in [
+            "large",
+            ".checkpointed.large",
+            ".checkpointed.6c63c465-b0f0-44c1-8800-12299c691b87",
+            "x.checkpointed.large.6c63c465-b0f0-44c1-8800-12299c691b87",
+            ".checkpointed.large.6c63c465-b0f0-44c1-8800-12299c691b8g",
+            ".checkpointed.large.6c63c465-b0f0-44c1-8800+12299c691b87",
+            ".checkpointed.large-6c63c465-b0f0-44c1-8800-12299c691b87",
+        ] {
+            assert!(!is_checkpointed_name(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod manifest;
 pub mod mode;
 pub mod summary;
 
-pub use checkpointed::checkpointed_name;
+pub use checkpointed::{checkpointed_name, is_checkpointed_name};
 pub use directory_reader::DirectoryReader;
 pub use directory_writer::DirectoryWriter;
 pub use entry::{DirEntry, EntryKind, same_time};
