@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -93,5 +94,45 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Outcome {
         code: output.status.code(),
         stdout: output.stdout,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A program that is running; killed when this goes.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// Starts a program that says nothing to anybody.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let started = command.spawn();
+        Self(started.unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
+    }
+
+    /// Kills the program as soon as something has become true.
+    ///
+    /// # Panics
+    /// When the program ends before, or it takes five minutes.
+    #[track_caller]
+    pub fn kill_once(mut self, is_so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            let ended = self.0.try_wait().expect("a child can be waited for");
+            assert!(ended.is_none(), "it ended by itself: {ended:?}");
+            assert!(began.elapsed() < Duration::from_mins(5), "it takes too long");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended meanwhile.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -43,6 +43,11 @@ impl Kopia {
 
     /// Runs a command to its end, whatever that end is.
     pub fn try_with_input(&self, arguments: &[&str], stdin: &[u8]) -> Outcome {
+        run(&mut self.command(arguments), stdin)
+    }
+
+    /// A command that is yet to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(peers::program("kopia"));
         command
             .args(arguments)
@@ -54,7 +59,7 @@ impl Kopia {
             .env("HOME", &self.home)
             .env("KOPIA_CHECK_FOR_UPDATES", "false")
             .env("KOPIA_PASSWORD", self.password.borrow().as_str());
-        run(&mut command, stdin)
+        command
     }
 
     /// Runs a command that must succeed.

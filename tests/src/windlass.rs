@@ -146,11 +146,16 @@ impl Windlass {
 
     /// Tries to take a snapshot; what could not be kept shows in the exit code.
     pub fn try_snapshot(&self, tree: &Path, options: &[&str]) -> Outcome {
+        run(&mut self.snapshot_command(tree, options), &[])
+    }
+
+    /// A command that takes a snapshot, yet to be run.
+    pub fn snapshot_command(&self, tree: &Path, options: &[&str]) -> Command {
         let tree = tree.to_str().expect("paths of worlds are text");
         let source = format!("--source=u@h:{tree}");
         let mut arguments = vec!["snapshot", "create", tree, &source, "--json"];
         arguments.extend(options);
-        self.try_run(&arguments)
+        self.command(&arguments)
     }
 
     /// All snapshots of all sources.

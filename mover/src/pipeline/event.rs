@@ -23,7 +23,7 @@ pub(crate) struct Step {
 }
 
 /// What the tree is told about an entry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A directory begins; its children follow, then its [`Event::Leave`].
     Enter {

@@ -110,6 +110,23 @@ impl FileObject {
         self.complete(&mut state, sink)
     }
 
+    /// The file as far as its contents are sealed without a gap: an entry of exactly these bytes. `None` as long as
+    /// there are none, and when the file could not be read.
+    ///
+    /// The list of parts is copied as it is being written, which is one unfinished content per level of list.
+    pub(crate) fn so_far(&self, sink: &mut dyn ContentSink) -> Result<Option<DirEntry>> {
+        // Not held while the list is written: that waits for those who pack, and who seals would wait too.
+        let (mut entry, parts) = {
+            let state = self.state();
+            (state.entry.clone(), state.parts.clone())
+        };
+        if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
+            entry.size = parts.len();
+            entry.object = Some(parts.finish(sink)?);
+        }
+        Ok(entry.object.is_some().then_some(entry))
+    }
+
     fn complete(&self, state: &mut State, sink: &mut dyn ContentSink) -> Result<Option<Step>> {
         let event = match &state.ending {
             None => return Ok(None),

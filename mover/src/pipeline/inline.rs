@@ -1,21 +1,24 @@
 //! The single-threaded driver: the same stages, one after the other, for simulations that must repeat exactly.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crossbeam_channel::never;
+use windlass_repo_format::splitter::SplitterAlgorithm;
+
 use super::buffers::Buffers;
-use super::event::{Chunk, Event, Step};
-use super::file_object::Ending;
+use super::event::{Chunk, Control, Event, LargeFile, Step};
+use super::gather::{Gathering, InFlight};
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
-use super::split::Split;
 use super::tree::Tree;
-use super::visit::Visited;
+use super::visit::{SmallFile, Visited};
 use super::walk::Walked;
 use super::{Run, Source};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
-use crate::repository::FullPack;
+use crate::repository::{FullPack, WriteSession};
 
 pub(crate) fn run(source: Source, run: Run<'_>) -> Result<Tree> {
     let session = run.session;
@@ -24,6 +27,16 @@ pub(crate) fn run(source: Source, run: Run<'_>) -> Result<Tree> {
         session.fail();
     }
     driven
+}
+
+/// All stages behind looking.
+struct Stages<'a> {
+    session: &'a WriteSession,
+    control: &'a Control,
+    buffers: Arc<Buffers>,
+    reader: ReadLarge,
+    sealing: Sealing<'a>,
+    gathering: Gathering<'a>,
 }
 
 fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
@@ -36,89 +49,106 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
     } = run;
     let buffers = Arc::new(Buffers::new(2, session.repository().splitter().max_chunk_len()));
     let mut tree = Tree::new(visit.splitter, progress.clone());
-    let mut sealing = Sealing::new(session, buffers.clone());
-    let mut deliver = |full: FullPack<'_>| block_on(session.store_pack(full.pack));
-    let reader = ReadLarge {
-        fetch: Fetch::Plain,
+    let in_flight: Arc<InFlight> = Arc::default();
+    let mut stages = Stages {
+        session,
+        control: &control,
         buffers: buffers.clone(),
+        reader: ReadLarge {
+            fetch: Fetch::Plain,
+            buffers: buffers.clone(),
+            progress: progress.clone(),
+            in_flight: in_flight.clone(),
+        },
+        sealing: Sealing::new(session, buffers),
+        gathering: Gathering {
+            tree: &mut tree,
+            session,
+            in_flight,
+            checkpoint,
+            steps: &never(),
+            places: &never(),
+            waiting: BTreeMap::new(),
+            next: 0,
+        },
     };
-    let mut walk = match source {
-        Source::Tree(walk) => walk,
+    match source {
         Source::File(file) => {
             let (large, splitter) = *file;
-            let mut each = |chunk: Chunk| {
-                progress
-                    .bytes_read
-                    .fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
-                sealing.seal(vec![chunk], &mut deliver, &mut |_| {})
-            };
-            let object = large.object.clone();
-            let ending = reader.read(large, splitter, &control, &mut each)?;
-            let step = sealing.end(&object, ending, &mut deliver)?;
-            let step = step.ok_or(MoverError::Cancelled)?;
-            tree.take(step.event, &mut sealing.sink(&mut deliver))?;
-            return Ok(tree);
+            let step = stages.large(large, splitter)?;
+            stages.take(step.ok_or(MoverError::Cancelled)?)?;
         }
-    };
-    while let Some(walked) = walk.next() {
-        progress.entries_found.fetch_add(1, Ordering::Relaxed);
-        if control.is_stopped() {
-            walk.cut_short();
-            tree.mark_incomplete("canceled");
-        }
-        let step = match walked {
-            Walked::Step(step) => step,
-            Walked::Item(item) if control.is_stopped() => Step {
-                sequence: item.sequence,
-                event: Event::Absent,
-            },
-            Walked::Item(item) => match visit.visit(item) {
-                Visited::Step(step) => step,
-                Visited::Large(large, splitter) => {
-                    let object = large.object.clone();
-                    let mut each = |chunk: Chunk| {
-                        progress
-                            .bytes_read
-                            .fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
-                        sealing.seal(vec![chunk], &mut deliver, &mut |_| {})
-                    };
-                    let ending = reader.read(large, splitter, &control, &mut each)?;
-                    complete(sealing.end(&object, ending, &mut deliver)?)?
+        Source::Tree(mut walk) => {
+            while let Some(walked) = walk.next() {
+                progress.entries_found.fetch_add(1, Ordering::Relaxed);
+                if control.is_stopped() {
+                    walk.cut_short();
+                    stages.gathering.tree.mark_incomplete("canceled");
                 }
-                Visited::Small {
-                    object,
-                    bytes,
-                    splitter,
-                    changed_while_read,
-                } => {
-                    progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    let mut split = Split::new(splitter, object.clone(), bytes.len() as u64, None, buffers.clone());
-                    let mut each = |chunk: Chunk| sealing.seal(vec![chunk], &mut deliver, &mut |_| {});
-                    split.push(&bytes, &mut each)?;
-                    let contents = split.finish(&mut each)?;
-                    complete(sealing.end(
-                        &object,
-                        Ending::Read {
-                            contents,
-                            changed_while_read,
-                        },
-                        &mut deliver,
-                    )?)?
-                }
-            },
-        };
-        tree.take(step.event, &mut sealing.sink(&mut deliver))?;
-        block_on(session.tend())?;
-        if checkpoint.is_due()
-            && let Some(root) = tree.checkpoint("checkpoint", &mut sealing.sink(&mut deliver))?
-        {
-            checkpoint.write(root, &tree)?;
+                let step = match walked {
+                    Walked::Step(step) => step,
+                    Walked::Item(item) if control.is_stopped() => Step {
+                        sequence: item.sequence,
+                        event: Event::Absent,
+                    },
+                    Walked::Item(item) => match visit.visit(item) {
+                        Visited::Step(step) => step,
+                        Visited::Large(large, splitter) => complete(stages.large(large, splitter)?)?,
+                        Visited::Small(small) => {
+                            let read = small.bytes.len() as u64;
+                            progress.bytes_read.fetch_add(read, Ordering::Relaxed);
+                            complete(stages.small(small)?)?
+                        }
+                    },
+                };
+                stages.take(step)?;
+                stages.tend()?;
+            }
         }
     }
+    drop(stages);
     Ok(tree)
+}
+
+impl Stages<'_> {
+    /// Reads a large file; between two of its chunks the session is looked after.
+    fn large(&mut self, large: LargeFile, splitter: SplitterAlgorithm) -> Result<Option<Step>> {
+        let object = large.object.clone();
+        let mut deliver = |full: FullPack<'_>| store(self.session, full);
+        let ending = self.reader.read(large, splitter, self.control, |chunk: Chunk| {
+            self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {})?;
+            self.gathering.tend(&mut self.sealing.sink(&mut deliver))
+        })?;
+        self.sealing.end(&object, ending, &mut deliver)
+    }
+
+    fn small(&mut self, small: SmallFile) -> Result<Option<Step>> {
+        let object = small.object.clone();
+        let mut deliver = |full: FullPack<'_>| store(self.session, full);
+        let ending = small.cut(&self.buffers, &mut |chunk| {
+            self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {})
+        })?;
+        self.sealing.end(&object, ending, &mut deliver)
+    }
+
+    fn take(&mut self, step: Step) -> Result<()> {
+        let mut deliver = |full: FullPack<'_>| store(self.session, full);
+        self.gathering.put(step);
+        self.gathering.advance(&mut self.sealing.sink(&mut deliver))
+    }
+
+    fn tend(&mut self) -> Result<()> {
+        let mut deliver = |full: FullPack<'_>| store(self.session, full);
+        self.gathering.tend(&mut self.sealing.sink(&mut deliver))
+    }
 }
 
 /// On one thread every content of a file is sealed before its reading has ended.
 fn complete(step: Option<Step>) -> Result<Step> {
     step.ok_or(MoverError::SessionFailed)
+}
+
+/// Writes a full pack where it was filled.
+pub(super) fn store(session: &WriteSession, full: FullPack<'_>) -> Result<()> {
+    block_on(session.store_pack(full.pack))
 }

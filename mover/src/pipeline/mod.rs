@@ -25,6 +25,7 @@ mod buffers;
 mod event;
 mod extended;
 mod file_object;
+mod gather;
 mod inline;
 mod names;
 mod object_writer;
@@ -41,13 +42,14 @@ mod write;
 
 use std::sync::Arc;
 
-use windlass_repo_format::snapshot::DirEntry;
+use windlass_repo_format::snapshot::{DirEntry, SnapshotStats};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
 pub use event::Failure;
 pub(crate) use event::{Control, LargeFile};
 pub(crate) use extended::Extended;
 pub(crate) use file_object::FileObject;
+pub(crate) use gather::CHECKPOINT;
 pub(crate) use object_writer::MetadataFormat;
 pub use source::FileKind;
 pub(crate) use source::{Attributes, Root, open_root};
@@ -192,7 +194,7 @@ pub(crate) trait Checkpoint: Send {
     fn is_due(&self) -> bool;
 
     /// Publishes what is there so far under this root.
-    fn write(&mut self, root: DirEntry, tree: &Tree) -> Result<()>;
+    fn write(&mut self, root: DirEntry, stats: SnapshotStats) -> Result<()>;
 }
 
 /// What a run reads.

@@ -6,16 +6,19 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::buffers::Buffers;
 use super::event::{Chunk, Control, LargeFile};
 use super::file_object::Ending;
+use super::gather::InFlight;
 use super::split::Split;
 use super::visit::has_changed;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, Engine, ReadAhead};
+use crate::snapshot::Progress;
 
 /// How many bytes a reader without an engine asks for at a time.
 const PLAIN_READ_LEN: usize = 1 << 20;
@@ -36,6 +39,9 @@ pub(crate) enum Fetch {
 pub(crate) struct ReadLarge {
     pub fetch: Fetch,
     pub buffers: Arc<Buffers>,
+    pub progress: Arc<Progress>,
+    /// Told of every file whose reading begins.
+    pub in_flight: Arc<InFlight>,
 }
 
 impl ReadLarge {
@@ -59,6 +65,12 @@ impl ReadLarge {
             is_device,
         } = large;
         let size = attributes.size;
+        self.in_flight.begin(object.clone());
+        let mut each = |chunk: Chunk| {
+            let read = chunk.plain.len() as u64;
+            self.progress.bytes_read.fetch_add(read, Ordering::Relaxed);
+            each(chunk)
+        };
         let mut split = Split::new(
             splitter,
             object,

@@ -23,7 +23,7 @@ pub(crate) struct Sealing<'a> {
     buffers: Arc<Buffers>,
 }
 
-/// Seals the contents of directories and lists where they are made, and delivers them to the packing stage.
+/// Seals the contents of directories and lists where they are made, and delivers full packs to the writing stage.
 struct Sink<'a, 'b> {
     sealing: &'b mut Sealing<'a>,
     deliver: &'b mut dyn FnMut(FullPack<'a>) -> Result<()>,

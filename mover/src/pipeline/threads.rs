@@ -13,16 +13,14 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::buffers::Buffers;
 use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Step};
-use super::file_object::Ending;
+use super::gather::{Gathering, InFlight};
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
-use super::split::Split;
 use super::tree::Tree;
 use super::visit::{SMALL_FILE_BYTES_MAX, Visit, Visited};
 use super::walk::{Walk, Walked};
 use super::write;
 use super::{Limits, Run, Source};
-use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, Engine};
 use crate::repository::{FullPack, WriteSession};
@@ -45,9 +43,11 @@ struct Stages<'a> {
     control: &'a Control,
     progress: &'a Progress,
     buffers: Arc<Buffers>,
+    in_flight: Arc<InFlight>,
     runtime: Option<Handle>,
     lanes: usize,
-    gathering: Mutex<()>,
+    /// Held by the sealer that gathers chunks.
+    turn: Mutex<()>,
 }
 
 pub(crate) fn run(
@@ -70,9 +70,10 @@ pub(crate) fn run(
         control: &control,
         progress: &progress,
         buffers: Arc::new(Buffers::new(limits.contents_max() as usize, sealed_max)),
+        in_flight: Arc::default(),
         runtime: Handle::try_current().ok(),
         lanes: limits.lanes,
-        gathering: Mutex::default(),
+        turn: Mutex::default(),
     };
     let (item_in, items) = bounded::<Item>(ITEMS_MAX);
     let (large_in, large) = bounded::<LargeQueue>(LARGE_FILES_MAX);
@@ -87,6 +88,8 @@ pub(crate) fn run(
             depth: limits.reads_ahead,
         },
         buffers: stages.buffers.clone(),
+        progress: progress.clone(),
+        in_flight: stages.in_flight.clone(),
     };
 
     let mut tree = Tree::new(visit.splitter, progress.clone());
@@ -228,37 +231,16 @@ impl Stages<'_> {
                     batch.send(batches);
                     drop(large.send((file, splitter)));
                 }
-                Visited::Small {
-                    object,
-                    bytes,
-                    splitter,
-                    changed_while_read,
-                } => {
+                Visited::Small(small) => {
                     self.progress
                         .bytes_read
-                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                        .fetch_add(small.bytes.len() as u64, Ordering::Relaxed);
+                    let object = small.object.clone();
                     let mut push = |chunk: Chunk| {
                         batch.push(chunk, batches);
                         Ok::<(), std::convert::Infallible>(())
                     };
-                    let contents = if bytes.len() < splitter.min_chunk_len() {
-                        let Ok(()) = push(Chunk {
-                            plain: bytes,
-                            object: object.clone(),
-                            index: 0,
-                        });
-                        1
-                    } else {
-                        let size = bytes.len() as u64;
-                        let mut split = Split::new(splitter, object.clone(), size, None, self.buffers.clone());
-                        let Ok(()) = split.push(&bytes, &mut push);
-                        let Ok(contents) = split.finish(&mut push);
-                        contents
-                    };
-                    let ending = Ending::Read {
-                        contents,
-                        changed_while_read,
-                    };
+                    let Ok(ending) = small.cut(&self.buffers, &mut push);
                     self.tell(sealing.end(&object, ending, &mut deliver), steps);
                 }
             }
@@ -281,12 +263,7 @@ impl Stages<'_> {
                 continue;
             }
             let object = file.object.clone();
-            let each = |chunk: Chunk| {
-                self.progress
-                    .bytes_read
-                    .fetch_add(chunk.plain.len() as u64, Ordering::Relaxed);
-                batches.send(vec![chunk]).map_err(|_| MoverError::SessionFailed)
-            };
+            let each = |chunk: Chunk| batches.send(vec![chunk]).map_err(|_| MoverError::SessionFailed);
             let ended = reader
                 .read(file, splitter, self.control, each)
                 .and_then(|ending| sealing.end(&object, ending, &mut deliver));
@@ -311,7 +288,7 @@ impl Stages<'_> {
     /// As many chunks as are hashed side by side, or as there are when no more come for a while. One thread at a time
     /// gathers them: two would share what comes, and neither would fill its lanes.
     fn lanes_full(&self, batches: &Receiver<Batch>) -> Option<Batch> {
-        let _turn = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = batches.recv().ok()?;
         while batch.len() < self.lanes
             && let Ok(more) = batches.recv_timeout(GATHER_FOR)
@@ -340,12 +317,20 @@ impl Stages<'_> {
     ) -> Result<()> {
         let mut sealing = Sealing::new(self.session, self.buffers.clone());
         let mut deliver = deliver_to(&packs);
-        let mut waiting: BTreeMap<u64, Event> = BTreeMap::new();
-        let mut next = 0;
+        let mut gathering = Gathering {
+            tree,
+            session: self.session,
+            in_flight: self.in_flight.clone(),
+            checkpoint,
+            steps,
+            places,
+            waiting: BTreeMap::new(),
+            next: 0,
+        };
         let mut tended = self.session.repository().now();
         loop {
             match steps.recv_timeout(TEND_EVERY) {
-                Ok(step) => drop(waiting.insert(step.sequence, step.event)),
+                Ok(step) => gathering.put(step),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
@@ -353,24 +338,14 @@ impl Stages<'_> {
                 return Ok(());
             }
             if self.control.is_stopped() {
-                tree.mark_incomplete("canceled");
+                gathering.tree.mark_incomplete("canceled");
             }
-            while let Some(event) = waiting.remove(&next) {
-                next += 1;
-                tree.take(event, &mut sealing.sink(&mut deliver))?;
-                // A single file takes no place.
-                let _ = places.try_recv();
-            }
+            let mut sink = sealing.sink(&mut deliver);
+            gathering.advance(&mut sink)?;
             let now = self.session.repository().now();
             if now.duration_since(tended).unsigned_abs() >= TEND_EVERY {
                 tended = now;
-                block_on(self.session.tend())?;
-                if checkpoint.is_due() {
-                    let root = tree.checkpoint("checkpoint", &mut sealing.sink(&mut deliver))?;
-                    if let Some(root) = root {
-                        checkpoint.write(root, tree)?;
-                    }
-                }
+                gathering.tend(&mut sink)?;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The gathering stage: steps come in, in the order of the walk; directories go out as they end, then the root.
 //!
 //! Budget: 500,000 entries per second; holds one unfinished content for each directory on the way down; waits for the
-//! packing stage when a directory's content is complete.
+//! writing stage when a directory's content is complete.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,10 +16,10 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::buffers::Buffers;
 use super::event::{Event, Failure, Notes, Origin};
+use super::inline::store;
 use super::object_writer::{MetadataFormat, ObjectStream};
 use super::seal::Sealing;
 use super::source::{Attributes, FileKind};
-use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::repository::{ContentSink, FullPack, WriteSession};
 use crate::snapshot::{Lost, LostKind, Progress};
@@ -62,6 +62,17 @@ struct OpenDirectory {
     /// The names with U+FFFD in them, as readers will see them: a name that is not UTF-8 may look like another one.
     /// Hashes, because a directory in another encoding may have millions.
     lossy: HashSet<u64>,
+    /// In a checkpoint: files of which only a part is there, under the names that say so.
+    unfinished: Vec<DirEntry>,
+}
+
+/// Something that a checkpoint holds although its turn in the tree has not come.
+#[derive(Debug)]
+pub(crate) enum Ahead {
+    /// A step that has come early.
+    Known(Event),
+    /// As much of a file as there is.
+    Unfinished(DirEntry),
 }
 
 impl Tree {
@@ -257,22 +268,63 @@ impl Tree {
         }
     }
 
-    /// The counts so far.
-    pub(crate) fn stats(&self) -> &SnapshotStats {
-        &self.gathered.stats
+    /// A tree of nothing but the innermost open directory, in which it is tried out how this one would go on.
+    fn rehearsal(&self) -> Self {
+        let gathered = Gathered {
+            incomplete: self.gathered.incomplete,
+            stats: self.gathered.stats,
+            ..Gathered::default()
+        };
+        Self {
+            splitter: self.splitter,
+            stack: self.stack.last().cloned().into_iter().collect(),
+            progress: Arc::default(),
+            gathered,
+        }
     }
 
-    /// The tree as it is now, closed at every level: the root of a checkpoint. `None` before the root was entered.
-    pub(crate) fn checkpoint(&self, why: &'static str, sink: &mut dyn ContentSink) -> Result<Option<DirEntry>> {
-        let mut child: Option<DirEntry> = None;
-        for directory in self.stack.iter().rev() {
-            let mut copy = directory.clone();
-            if let Some(child) = &child {
-                copy.push(child, sink)?;
+    /// The tree as it is now, closed at every level: the root of a checkpoint, and what was counted. `None` where there
+    /// is nothing yet.
+    ///
+    /// What is known of entries whose turn has not come is `ahead`, in the order of the walk, which has told of every
+    /// directory up to the last of them. So a file that takes days does not keep what follows it out of the checkpoint.
+    /// One open directory is copied at a time.
+    pub(crate) fn checkpoint(
+        &self,
+        why: &'static str,
+        ahead: impl Iterator<Item = Ahead>,
+        sink: &mut dyn ContentSink,
+    ) -> Result<Option<(DirEntry, SnapshotStats)>> {
+        let mut copy = self.rehearsal();
+        copy.mark_incomplete(why);
+        let mut above = self.stack.iter().rev().skip(1);
+        for ahead in ahead {
+            match ahead {
+                Ahead::Known(event) => {
+                    if matches!(event, Event::Leave) && copy.stack.len() == 1 {
+                        let parent = above.next().cloned();
+                        copy.stack.splice(0..0, parent);
+                    }
+                    copy.take(event, sink)?;
+                }
+                Ahead::Unfinished(entry) => match copy.stack.last_mut() {
+                    Some(directory) => directory.unfinished.push(entry),
+                    None => copy.gathered.root = Some(entry),
+                },
             }
-            child = Some(copy.close(Some(why), sink)?);
         }
-        Ok(child)
+        while let Some(directory) = copy.stack.pop() {
+            let entry = directory.close(Some(why), sink)?;
+            if copy.stack.is_empty() {
+                copy.stack.extend(above.next().cloned());
+            }
+            match copy.stack.last_mut() {
+                Some(parent) => parent.push(&entry, sink)?,
+                None => copy.gathered.root = Some(entry),
+            }
+        }
+        let Gathered { root, stats, .. } = copy.gathered;
+        Ok(root.map(|root| (root, stats)))
     }
 }
 
@@ -287,6 +339,7 @@ impl OpenDirectory {
             stream: ObjectStream::new(Some(ContentPrefix::DIRECTORY), format.splitter, format),
             summary: SummaryBuilder::keeping(FAILURES_KEPT_MAX),
             lossy: HashSet::new(),
+            unfinished: Vec::new(),
         }
     }
 
@@ -308,13 +361,18 @@ impl OpenDirectory {
         let Self {
             name,
             attributes,
-            writer,
+            mut writer,
             mut stream,
-            summary,
+            mut summary,
+            unfinished,
             ..
         } = self;
-        let summary = summary.finish(attributes.mtime, incomplete.map(str::to_owned));
         let mut bytes = Vec::new();
+        for entry in &unfinished {
+            writer.push_behind(entry, &mut bytes).map_err(MoverError::Settings)?;
+            summary.add(entry);
+        }
+        let summary = summary.finish(attributes.mtime, incomplete.map(str::to_owned));
         writer.finish(&summary, &mut bytes).map_err(MoverError::Settings)?;
         stream.push(&bytes, sink)?;
         let object = Some(stream.finish(sink)?);
@@ -332,13 +390,14 @@ pub(crate) fn volume_directory(
     name: &[u8],
     mtime: Timestamp,
     format: MetadataFormat,
+    incomplete: Option<&'static str>,
     session: &WriteSession,
 ) -> Result<DirEntry> {
     let attributes = Attributes::of_volume(mtime);
     let mut directory = OpenDirectory::new(name.to_vec(), Vec::new(), attributes, format);
     let mut sealing = Sealing::new(session, Arc::new(Buffers::new(1, format.splitter.max_chunk_len())));
-    let mut deliver = |full: FullPack<'_>| block_on(session.store_pack(full.pack));
+    let mut deliver = |full: FullPack<'_>| store(session, full);
     let mut sink = sealing.sink(&mut deliver);
     directory.push(&file, &mut sink)?;
-    directory.close(None, &mut sink)
+    directory.close(incomplete, &mut sink)
 }

@@ -11,11 +11,13 @@ use windlass_repo_format::compression::Compression;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::event::{Event, Item, LargeFile, Notes, Origin, Step};
+use super::buffers::Buffers;
+use super::event::{Chunk, Event, Item, LargeFile, Notes, Origin, Step};
 use super::extended::Extended;
-use super::file_object::FileObject;
+use super::file_object::{Ending, FileObject};
 use super::object_writer::MetadataFormat;
 use super::source::{Attributes, FileKind};
+use super::split::Split;
 use super::walk::{Failed, failure, metadata_compression};
 
 /// Files up to this many bytes are read by the thread that looks at them; larger ones by the engine.
@@ -26,15 +28,51 @@ pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 256 << 10;
 pub(crate) enum Visited {
     /// The tree can be told.
     Step(Step),
-    /// All bytes of a small file or of a link.
-    Small {
-        object: Arc<FileObject>,
-        bytes: Vec<u8>,
-        splitter: SplitterAlgorithm,
-        changed_while_read: bool,
-    },
+    /// A small file, read, or a link.
+    Small(SmallFile),
     /// To be read in parts.
     Large(LargeFile, SplitterAlgorithm),
+}
+
+/// All bytes of a small file or of a link.
+#[derive(Debug)]
+pub(crate) struct SmallFile {
+    pub object: Arc<FileObject>,
+    pub bytes: Vec<u8>,
+    pub splitter: SplitterAlgorithm,
+    pub changed_while_read: bool,
+}
+
+impl SmallFile {
+    /// Cuts the file; chunks are given to `each`. Gives how its reading ended.
+    pub(crate) fn cut<E>(
+        self,
+        buffers: &Arc<Buffers>,
+        each: &mut impl FnMut(Chunk) -> Result<(), E>,
+    ) -> Result<Ending, E> {
+        let Self {
+            object,
+            bytes,
+            splitter,
+            changed_while_read,
+        } = self;
+        let contents = if bytes.len() < splitter.min_chunk_len() {
+            each(Chunk {
+                plain: bytes,
+                object,
+                index: 0,
+            })?;
+            1
+        } else {
+            let mut split = Split::new(splitter, object, bytes.len() as u64, None, buffers.clone());
+            split.push(&bytes, each)?;
+            split.finish(each)?
+        };
+        Ok(Ending::Read {
+            contents,
+            changed_while_read,
+        })
+    }
 }
 
 /// What all items of a run have in common.
@@ -155,12 +193,12 @@ impl Visit {
             read.map_err(|error| failed(&item, &error))?;
             if bytes.len() as u64 <= SMALL_FILE_BYTES_MAX {
                 let changed_while_read = has_changed(&file, &attributes);
-                return Ok(Visited::Small {
+                return Ok(Visited::Small(SmallFile {
                     object,
                     bytes,
                     splitter,
                     changed_while_read,
-                });
+                }));
             }
         }
         let ignore_errors = policy.errors.ignore_file_errors;
@@ -186,12 +224,12 @@ impl Visit {
         };
         let notes = self.notes(&item, &attributes, None);
         let object = self.object(&item, &attributes, EntryKind::Symlink, None, notes);
-        Ok(Visited::Small {
+        Ok(Visited::Small(SmallFile {
             object,
             bytes: target,
             splitter: self.splitter,
             changed_while_read: false,
-        })
+        }))
     }
 
     /// The splitter for files under this policy. Kopia refuses unknown names where they are set, so what is unknown

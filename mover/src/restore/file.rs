@@ -13,7 +13,7 @@ use rustix::fs::{
     unlinkat, utimensat,
 };
 use rustix::io::Errno;
-use windlass_repo_format::snapshot::{DirEntry, EntryKind};
+use windlass_repo_format::snapshot::{DirEntry, EntryKind, is_checkpointed_name};
 
 use super::Overwrite;
 use super::directory::{OpenDirectory, clear_directory, gid, give, owned, path_buf, uid};
@@ -355,7 +355,9 @@ impl<'a> FileTask<'a> {
             self.remove(temporary.as_deref().unwrap_or(&self.name));
             return self.run.complain(&self.path(), error);
         }
-        if found == self.promised {
+        // Of a file in a checkpoint Kopia promises more than there was.
+        let is_unfinished = found < self.promised && is_checkpointed_name(&self.name);
+        if found == self.promised || is_unfinished {
             self.run.progress.files.fetch_add(1, Ordering::Relaxed);
         } else {
             let promised = self.promised;

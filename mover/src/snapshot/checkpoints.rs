@@ -8,11 +8,12 @@ use serde_json::value::RawValue;
 use tracing::info;
 use windlass_repo_format::FormatError;
 use windlass_repo_format::manifest::ManifestEntry;
-use windlass_repo_format::snapshot::{DirEntry, SnapshotManifest};
+use windlass_repo_format::snapshot::{DirEntry, SnapshotManifest, SnapshotStats};
 
+use super::opened::Wrap;
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
-use crate::pipeline::{Checkpoint, Tree};
+use crate::pipeline::{CHECKPOINT, Checkpoint};
 use crate::repository::WriteSession;
 
 /// Writes the checkpoints of one run.
@@ -20,6 +21,7 @@ pub(crate) struct Checkpoints<'a> {
     session: &'a WriteSession,
     /// The snapshot's manifest, of which each checkpoint is an unfinished copy.
     draft: SnapshotManifest,
+    wrap: Wrap,
     every: Duration,
     next: Timestamp,
     /// The manifest of the last checkpoint: the next one, or the snapshot itself, takes its place.
@@ -27,11 +29,12 @@ pub(crate) struct Checkpoints<'a> {
 }
 
 impl<'a> Checkpoints<'a> {
-    pub(crate) fn new(session: &'a WriteSession, draft: SnapshotManifest, every: Duration) -> Self {
+    pub(crate) fn new(session: &'a WriteSession, draft: SnapshotManifest, wrap: Wrap, every: Duration) -> Self {
         let next = draft.start_time.checked_add(every).unwrap_or(Timestamp::MAX);
         Self {
             session,
             draft,
+            wrap,
             every,
             next,
             last: None,
@@ -49,13 +52,14 @@ impl Checkpoint for Checkpoints<'_> {
         self.session.repository().now() >= self.next
     }
 
-    fn write(&mut self, root: DirEntry, tree: &Tree) -> Result<()> {
+    fn write(&mut self, root: DirEntry, stats: SnapshotStats) -> Result<()> {
+        let root = self.wrap.finish(root, Some(CHECKPOINT), self.session)?;
         block_on(self.session.settle())?;
         let now = self.session.repository().now();
         let manifest = SnapshotManifest {
             end_time: now,
-            stats: *tree.stats(),
-            incomplete: Some("checkpoint".to_owned()),
+            stats,
+            incomplete: Some(CHECKPOINT.to_owned()),
             root_entry: Some(root),
             ..self.draft.clone()
         };

@@ -169,7 +169,7 @@ pub fn create(
         extended: Extended::default(),
     };
     let Opened { source, wrap } = Opened::open(repository, options, &visit, place, &previous)?;
-    let mut checkpoints = Checkpoints::new(&session, draft.clone(), options.checkpoint_every);
+    let mut checkpoints = Checkpoints::new(&session, draft.clone(), wrap.clone(), options.checkpoint_every);
     let run = Run {
         session: &session,
         visit,
@@ -187,7 +187,7 @@ pub fn create(
         end_time: repository.now(),
         stats: gathered.stats,
         incomplete: gathered.incomplete.map(str::to_owned),
-        root_entry: Some(wrap.finish(root, &session)?),
+        root_entry: Some(wrap.finish(root, None, &session)?),
         ..draft
     };
     let unwanted = policy.retention.ignore_identical_snapshots && is_identical(&manifest, &earlier);

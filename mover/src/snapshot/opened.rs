@@ -24,6 +24,7 @@ pub(crate) struct Opened {
 }
 
 /// What becomes of the root that the pipeline gives.
+#[derive(Clone)]
 pub(crate) enum Wrap {
     /// It is the snapshot's root.
     No,
@@ -119,8 +120,13 @@ impl Opened {
 }
 
 impl Wrap {
-    /// The snapshot's root.
-    pub(crate) fn finish(self, root: DirEntry, session: &WriteSession) -> Result<DirEntry> {
+    /// The snapshot's root, with a word on why it is not whole.
+    pub(crate) fn finish(
+        &self,
+        root: DirEntry,
+        incomplete: Option<&'static str>,
+        session: &WriteSession,
+    ) -> Result<DirEntry> {
         match self {
             Self::No => Ok(root),
             Self::FileSummary => {
@@ -128,6 +134,7 @@ impl Wrap {
                     size: root.size,
                     files: 1,
                     max_time: root.mtime,
+                    incomplete: incomplete.map(str::to_owned),
                     ..DirectorySummary::default()
                 };
                 Ok(DirEntry {
@@ -135,7 +142,7 @@ impl Wrap {
                     ..root
                 })
             }
-            Self::Volume { name, mtime, format } => volume_directory(root, &name, mtime, format, session),
+            Self::Volume { name, mtime, format } => volume_directory(root, name, *mtime, *format, incomplete, session),
         }
     }
 }

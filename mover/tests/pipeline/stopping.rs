@@ -11,7 +11,7 @@ use windlass_mover::storage::Storage;
 use windlass_mover::{MoverError, Repository};
 use windlass_repo_format::policy::{Policy, RetentionPolicy};
 
-use crate::world::{Hasty, Hooked, Tree, World, noise, read_tree, small_chunks, snapshot_of, splitter, stoppable};
+use crate::world::{Hooked, Tree, World, noise, read_tree, small_chunks, snapshot_of, splitter, stoppable};
 
 /// More than a pack can hold, in files of all sizes.
 fn fill(world: &World) {
@@ -127,40 +127,6 @@ fn a_single_file_that_is_stopped_leaves_nothing() {
     assert_eq!(world.list(&world.open()).len(), 0);
 }
 
-/// Watches every index that is published: what is visible at that moment must be whole.
-fn look_at_every_index(world: &World, clock: Arc<Hasty>, found: Arc<std::sync::Mutex<Vec<Seen>>>) -> Repository {
-    let memory = world.memory.clone();
-    let (key, manual) = (world.key.clone(), world.clock.clone());
-    let hook = move |operation: &str, name: &str| {
-        // A marker of the session goes when all is published; before that, every new index is a state to be in.
-        if operation == "list" && name == "xe" {
-            let options = windlass_mover::repository::OpenOptions {
-                clock: manual.clone(),
-                ..windlass_mover::repository::OpenOptions::new(windlass_mover::Identity {
-                    user: "u".to_owned(),
-                    host: "h".to_owned(),
-                })
-            };
-            let unlock = windlass_mover::repository::Unlock::Key(key.clone());
-            let opened = Repository::open(Arc::new(memory.clone()), unlock, options);
-            let repository = windlass_mover::blocking::block_on(opened).unwrap();
-            let snapshots = windlass_mover::blocking::block_on(windlass_mover::snapshots::list(&repository, None));
-            for snapshot in snapshots.unwrap() {
-                let tree = read_tree(&repository, snapshot.root().unwrap()).unwrap();
-                found
-                    .lock()
-                    .unwrap()
-                    .push((snapshot.manifest.incomplete.clone(), tree.len()));
-            }
-        }
-    };
-    let storage = Hooked {
-        inner: world.memory.clone(),
-        hook: Box::new(hook),
-    };
-    world.open_with(Arc::new(storage), clock).unwrap()
-}
-
 type Seen = (Option<String>, usize);
 
 fn leftovers(world: &World) -> usize {
@@ -173,8 +139,13 @@ fn checkpoints_can_be_read_and_give_way_to_the_snapshot() {
     for single_thread in [true, false] {
         let world = World::new();
         fill(&world);
-        let found = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let repository = look_at_every_index(&world, world.hasty(Duration::from_millis(200)), found.clone());
+        let found = Arc::new(std::sync::Mutex::new(Vec::<Seen>::new()));
+        let seen = found.clone();
+        let repository = world.watched(world.hasty(Duration::from_millis(200)), move |repository, snapshot| {
+            let tree = read_tree(repository, snapshot.root().unwrap()).unwrap();
+            let seen_now = (snapshot.manifest.incomplete.clone(), tree.len());
+            seen.lock().unwrap().push(seen_now);
+        });
         let options = SnapshotOptions {
             single_thread,
             checkpoint_every: Duration::from_secs(8),

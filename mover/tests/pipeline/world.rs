@@ -430,3 +430,30 @@ impl World {
         })
     }
 }
+
+impl World {
+    /// Opens the repository so that every state in which others can see it is looked at: `each` is called for every
+    /// snapshot that is there whenever something was published. What is visible at such a moment must be whole.
+    pub(crate) fn watched(
+        &self,
+        clock: Arc<Hasty>,
+        each: impl Fn(&Repository, &Snapshot) + Send + Sync + 'static,
+    ) -> Repository {
+        let (memory, manual, key) = (self.memory.clone(), self.clock.clone(), self.key.clone());
+        let hook = move |operation: &str, name: &str| {
+            // The epoch is asked for before and after an index is written; before the first one there is nothing yet.
+            if operation == "list" && name == "xe" {
+                let options = open_options(manual.clone(), 1);
+                let opened = Repository::open(Arc::new(memory.clone()), Unlock::Key(key.clone()), options);
+                let repository = block_on(opened).unwrap();
+                let snapshots = block_on(snapshots::list(&repository, None)).unwrap();
+                snapshots.iter().for_each(|snapshot| each(&repository, snapshot));
+            }
+        };
+        let storage = Hooked {
+            inner: self.memory.clone(),
+            hook: Box::new(hook),
+        };
+        self.open_with(Arc::new(storage), clock).unwrap()
+    }
+}

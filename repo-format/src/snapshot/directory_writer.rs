@@ -11,6 +11,8 @@ use crate::snapshot::{DirEntry, DirectorySummary, EntryKind};
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryWriter {
     last: Option<(bool, Vec<u8>)>,
+    /// Entries without a place in the order have begun: no others may follow.
+    is_behind: bool,
 }
 
 impl DirectoryWriter {
@@ -27,13 +29,30 @@ impl DirectoryWriter {
     pub fn push(&mut self, entry: &DirEntry, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let last_group = entry.kind != EntryKind::Directory;
         if let Some((previous_group, previous)) = &self.last
-            && (*previous_group, previous.as_slice()) >= (last_group, entry.name.as_slice())
+            && (self.is_behind || (*previous_group, previous.as_slice()) >= (last_group, entry.name.as_slice()))
         {
             return Err(FormatError::EntryOutOfOrder {
                 previous: lossy_name(previous),
                 name: lossy_name(&entry.name),
             });
         }
+        self.append(entry, out)
+    }
+
+    /// Appends to `out` an entry behind all that have a place in the order; only others of its kind can follow. This is
+    /// for the unfinished files of a checkpoint, whose names ([`super::checkpointed_name`]) belong far in front of
+    /// where the writer is by then. Kopia sorts them in; it reads directories in any order, and no directory with such
+    /// a name is ever written twice.
+    ///
+    /// # Errors
+    /// As [`DirectoryWriter::push`], for the time.
+    pub fn push_behind(&mut self, entry: &DirEntry, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        self.append(entry, out)?;
+        self.is_behind = true;
+        Ok(())
+    }
+
+    fn append(&mut self, entry: &DirEntry, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let before = out.len();
         out.extend_from_slice(match self.last {
             Some(_) => b",",
@@ -41,7 +60,7 @@ impl DirectoryWriter {
         });
         entry.write(out).inspect_err(|_| out.truncate(before))?;
         let (group, name) = self.last.get_or_insert_default();
-        *group = last_group;
+        *group = entry.kind != EntryKind::Directory;
         name.clone_from(&entry.name);
         Ok(())
     }

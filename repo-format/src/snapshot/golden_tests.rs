@@ -237,6 +237,31 @@ fn entries_out_of_order_are_refused() {
 }
 
 #[test]
+fn unfinished_files_come_behind_all_others() {
+    let (entries, summary) = read_raw(ODD);
+    let unfinished = |name: &str| DirEntry {
+        name: name.into(),
+        ..entries.last().unwrap().clone()
+    };
+    let (mut writer, mut out) = (DirectoryWriter::new(), Vec::new());
+    for entry in &entries {
+        writer.push(entry, &mut out).unwrap();
+    }
+    for name in ["b", "a"] {
+        writer.push_behind(&unfinished(name), &mut out).unwrap();
+    }
+    let before = out.len();
+    let late = writer.push(&unfinished("zzzz"), &mut out);
+    assert!(matches!(late, Err(FormatError::EntryOutOfOrder { .. })));
+    assert_eq!(out.len(), before);
+    writer.finish(&summary, &mut out).unwrap();
+    let (read, _) = DirectoryReader::read_all(&out).unwrap();
+    let names: Vec<&[u8]> = read.iter().rev().take(2).map(|entry| entry.name.as_slice()).collect();
+    assert_eq!(names, [b"a", b"b"]);
+    assert_eq!(read.len(), entries.len() + 2);
+}
+
+#[test]
 fn an_entry_that_cannot_be_written_can_be_left_out() {
     let (mut entries, summary) = read_raw(FULL_1960);
     let (mut writer, mut out) = (DirectoryWriter::new(), Vec::new());

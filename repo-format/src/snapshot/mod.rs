@@ -1,5 +1,6 @@
 //! The snapshot room: what a snapshot knows of itself, and the directory tree it points at.
 
+pub mod checkpointed;
 pub mod directory_reader;
 pub mod directory_writer;
 pub mod entry;
@@ -7,6 +8,7 @@ pub mod manifest;
 pub mod mode;
 pub mod summary;
 
+pub use checkpointed::{checkpointed_name, is_checkpointed_name};
 pub use directory_reader::DirectoryReader;
 pub use directory_writer::DirectoryWriter;
 pub use entry::{DirEntry, EntryKind, same_time};
