@@ -99,6 +99,14 @@ pub enum MoverError {
         /// What is wrong with it.
         source: FormatError,
     },
+    /// A pack holds contents that no index names, though nobody can have deleted them.
+    #[error("pack {pack} has lost its index: {contents} of the contents in it are in no index")]
+    PackNotIndexed {
+        /// The pack.
+        pack: BlobId,
+        /// How many contents that are.
+        contents: u64,
+    },
     /// A part of an object is longer or shorter than the list of its parts says.
     #[error("object {id}: the part at byte {start} has {found} bytes where {wanted} were promised")]
     PartLength {
