@@ -2,6 +2,7 @@
 
 mod command_line;
 mod defaults;
+mod full_target;
 mod golden;
 mod interleaved;
 mod matrix;

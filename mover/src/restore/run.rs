@@ -123,14 +123,11 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What is being done while the space for a large file is reserved. A smaller one may still fit.
-pub(super) const RESERVING: &str = "reserve the space for";
-
-/// Whether the next file would meet the same error.
+/// Whether the restore cannot become whole: the disk is full, or nothing can be written to it.
 fn is_hopeless(error: &MoverError) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error, MoverError::File { doing, source, .. }
-        if *doing != RESERVING && matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
+    matches!(error, MoverError::File { source, .. }
+        if matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
 }
 
 /// What an entry is given after its content.

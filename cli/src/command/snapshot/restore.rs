@@ -1,6 +1,7 @@
 //! The way out of the archive: `snapshot restore`.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use windlass_mover::restore::{DirectoryTimes, Overwrite, RestoreOptions, Restore
 
 use super::place::{Found, ID_HELP, Place};
 use crate::context::Context;
-use crate::exit::Exit;
+use crate::exit::{Exit, TargetUnusable};
 use crate::figures::{chain, count, duration, parse_size, rate, shown, size, things};
 use crate::output;
 use crate::progress::{Meter, Reading, say};
@@ -25,8 +26,8 @@ A folder becomes TARGET itself, which is made if it is not there. A file or link
 TARGET is a folder. Owners are given back only to root; modes, times and links to everybody. On a block device, the bytes \
 of a volume are written.
 
-What cannot be restored is listed, and the rest is restored: the exit code is then 3. After Ctrl-C, run the same command \
-with --overwrite changed to go on.
+What cannot be restored is listed, and the rest is restored: the exit code is then 3. A target that is full or cannot be written \
+to ends the restore with 1. After that, and after Ctrl-C, run the same command with --overwrite changed to go on.
 
 Examples:
     windlass snapshot restore 3f2a /tmp/restored
@@ -102,6 +103,10 @@ impl Restore {
                     "the restore is incomplete; the same command with --overwrite changed goes on from there",
                 );
             }
+            Err(source) if is_of_the_disk(&source) => {
+                let target = shown(self.target.as_os_str().as_encoded_bytes());
+                return Err(TargetUnusable { target, source }.into());
+            }
             restored => restored.with_context(|| format!("cannot restore to {}", self.target.display()))?,
         };
         self.show(context, &found, &report, began.elapsed())?;
@@ -166,6 +171,13 @@ impl Restore {
             facts(report, time).render("  ")
         ))
     }
+}
+
+/// Whether the disk of the target is full, or takes no writes.
+fn is_of_the_disk(error: &MoverError) -> bool {
+    use ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error, MoverError::File { source, .. }
+        if matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
 }
 
 fn facts(report: &RestoreReport, time: Duration) -> Facts {
