@@ -310,11 +310,10 @@ impl<'r, 'a> Walker<'r, 'a> {
         let begun = object_of(entry).and_then(|id| {
             let mut parts = repository.object_parts(id);
             let first = block_on(parts.next(repository))?;
-            let end = parts.end();
             let second = block_on(parts.next(repository))?;
-            Ok((id, parts, end, first, second))
+            Ok((id, parts, first, second))
         });
-        let (id, parts, end, first, second) = match begun {
+        let (id, parts, first, second) = match begun {
             Ok(begun) => begun,
             Err(error) => return share(None, None).fail(error),
         };
@@ -329,7 +328,7 @@ impl<'r, 'a> Walker<'r, 'a> {
             self.gather.flush();
             self.run.open_files.take(1, self.run.stop)
         });
-        let share = share(end, slot);
+        let share = share(Some(entry.size), slot);
         self.push(&share, id, first.into_iter().chain(second));
         self.push_rest(&share, id, parts);
     }
