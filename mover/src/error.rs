@@ -180,6 +180,15 @@ pub enum MoverError {
         /// How many the storage says it has.
         found: u64,
     },
+    /// Whenever an index had been written, its epoch was no longer open to writers.
+    #[error(
+        "an index was written {attempts} times and came too late each time: something moves the repository's epochs \
+         on without end, or storing a small blob takes longer than an epoch"
+    )]
+    EpochsRaceAhead {
+        /// How often it was written.
+        attempts: usize,
+    },
     /// The work was stopped by its owner.
     #[error("stopped before the end")]
     Cancelled,
@@ -272,7 +281,7 @@ impl MoverError {
         match self {
             Self::Storage { source, .. } => source.is_permanent(),
             Self::File { source, .. } => !matches!(source.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut),
-            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked { .. } => false,
+            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked { .. } | Self::EpochsRaceAhead { .. } => false,
             _ => true,
         }
     }
