@@ -6,6 +6,7 @@ mod full_target;
 mod golden;
 mod interleaved;
 mod matrix;
+mod open_files;
 mod real_trees;
 mod refusals;
 mod rules;
