@@ -8,5 +8,6 @@ mod limits;
 mod reading;
 mod roots;
 mod stopping;
+mod volumes;
 mod world;
 mod writers;
