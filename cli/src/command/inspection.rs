@@ -24,7 +24,7 @@ pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
 /// Shows how far a check has come.
 pub(super) fn meter(context: &Context, progress: &Arc<VerifyProgress>) -> Meter {
     let progress = progress.clone();
-    Meter::start(context.options.json, "contents", move || Reading {
+    Meter::start(context.options.json, "content", move || Reading {
         bytes: progress.bytes_read.load(Ordering::Relaxed),
         bytes_expected: 0,
         items: progress.contents.load(Ordering::Relaxed),
@@ -59,7 +59,7 @@ pub(super) fn show(context: &Context, checked: &str, report: &VerifyReport, time
     let verdict = match report.problems {
         0 if in_doubt > 0 => format!("{checked}: no damage found, {} in doubt", things(in_doubt, "pack")),
         0 => format!("{checked}: all is well"),
-        problems => format!("{checked}: DAMAGED, {} wrong", count(problems)),
+        problems => format!("{checked}: DAMAGED, {}", things(problems, "problem")),
     };
     output::text(&format!("{verdict}\n\n{}", facts(report, time).render("  ")))?;
     Ok(exit)
@@ -121,8 +121,8 @@ fn facts(report: &VerifyReport, time: Duration) -> Facts {
     }
     let (bytes, pace) = (size(report.bytes_read), rate(report.bytes_read, time));
     let read = format!(
-        "{} contents of {bytes} in {}, {pace}",
-        count(report.contents_read),
+        "{} of {bytes} in {}, {pace}",
+        things(report.contents_read, "content"),
         duration(time)
     );
     facts.add("read", read);

@@ -86,7 +86,9 @@ enum Times {
 }
 
 impl Restore {
-    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) fn run(mut self, context: &Context) -> anyhow::Result<Exit> {
+        // The same place without doubled slashes and single dots, for messages.
+        self.target = self.target.components().collect();
         let place = Place::parse(&self.place)?;
         let repository = context.open()?;
         let found = place.find(&repository)?;
@@ -104,10 +106,10 @@ impl Restore {
                 );
             }
             Err(source) if is_of_the_disk(&source) => {
-                let target = shown(self.target.as_os_str().as_encoded_bytes());
+                let target = self.shown_target();
                 return Err(TargetUnusable { target, source }.into());
             }
-            restored => restored.with_context(|| format!("cannot restore to {}", self.target.display()))?,
+            restored => restored.with_context(|| format!("cannot restore to {}", self.shown_target()))?,
         };
         self.show(context, &found, &report, began.elapsed())?;
         Ok(if report.is_complete() {
@@ -115,6 +117,10 @@ impl Restore {
         } else {
             Exit::Partial
         })
+    }
+
+    fn shown_target(&self) -> String {
+        shown(self.target.as_os_str().as_encoded_bytes())
     }
 
     fn options(&self, found: &Found) -> RestoreOptions {
@@ -167,7 +173,7 @@ impl Restore {
         }
         output::text(&format!(
             "Restored to {}\n\n{}",
-            self.target.display(),
+            self.shown_target(),
             facts(report, time).render("  ")
         ))
     }
@@ -192,23 +198,18 @@ fn facts(report: &RestoreReport, time: Duration) -> Facts {
         format!("{}, {}", count(report.directories), things(report.links, "link")),
     );
     if report.skipped > 0 {
-        facts.add(
-            "left alone",
-            format!("{} that were there already", count(report.skipped)),
-        );
+        facts.add("left alone", format!("{} already there", count(report.skipped)));
     }
     if report.removed > 0 {
-        facts.add(
-            "deleted",
-            format!("{} that were not in the snapshot", count(report.removed)),
-        );
+        facts.add("deleted", format!("{} not in the snapshot", count(report.removed)));
     }
     if report.unowned > 0 {
         facts.add(
             "not owned",
             format!(
-                "{} belong to you now, because only root can give files away",
-                count(report.unowned)
+                "{} {} to you now, because only root can give files away",
+                count(report.unowned),
+                if report.unowned == 1 { "belongs" } else { "belong" }
             ),
         );
     }
@@ -220,7 +221,7 @@ fn facts(report: &RestoreReport, time: Duration) -> Facts {
 
 fn meter(context: &Context, found: &Found, progress: &Arc<RestoreProgress>) -> Meter {
     let (progress, bytes_expected) = (progress.clone(), found.entry.shown_size());
-    Meter::start(context.options.json, "files", move || Reading {
+    Meter::start(context.options.json, "file", move || Reading {
         bytes: progress.bytes.load(Ordering::Relaxed),
         bytes_expected,
         items: progress.files.load(Ordering::Relaxed),
