@@ -44,6 +44,16 @@ pub(crate) struct WrongPassword {
     pub more: String,
 }
 
+/// The disk that something is restored to is full, or cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("the restore to {target} ended before its end")]
+pub(crate) struct TargetUnusable {
+    /// Where it goes.
+    pub target: String,
+    /// Which file it was, and what the system said.
+    pub source: MoverError,
+}
+
 /// The command was interrupted and has cleaned up.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
@@ -109,6 +119,7 @@ fn is_broken_pipe(cause: &(dyn Error + 'static)) -> bool {
 
 /// What the user can do about it, where that is known.
 fn hints(error: &anyhow::Error) -> Vec<&'static str> {
+    let restoring = error.chain().any(|cause| cause.is::<TargetUnusable>());
     let mut hints = Vec::new();
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<StorageError>() {
@@ -124,11 +135,16 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
             Some(MoverError::Content { .. } | MoverError::WrongContent { .. } | MoverError::PackShort { .. }) => {
                 hints.push("The repository is damaged; `windlass repo verify` says how far.");
             }
-            Some(MoverError::ContentMissing { .. }) => {
+            Some(MoverError::ContentMissing { .. } | MoverError::PackNotIndexed { .. }) => {
                 hints.push("If an index was lost, `windlass repo recover-index` rebuilds it from the packs.");
             }
-            Some(MoverError::File { source, .. }) => hints.extend(file_hint(source)),
+            Some(MoverError::File { source, .. }) if !restoring => hints.extend(file_hint(source)),
             _ => {}
+        }
+        if cause.is::<TargetUnusable>() {
+            hints.push(
+                "Make room there, or make it writable, and run the same command with --overwrite changed: it goes on from there.",
+            );
         }
         if cause.is::<WrongPassword>() {
             hints.push("Check --password-file, WINDLASS_PASSWORD and KOPIA_PASSWORD; upper and lower case count, and so do spaces.");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::figures::{count, duration, size};
+use crate::figures::{count, duration, size, things};
 
 /// How often a bar is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -38,8 +38,8 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Begins to show; `items` is what is counted ("files"). With `quiet`, nothing is shown.
-    pub(crate) fn start(quiet: bool, items: &'static str, read: impl Fn() -> Reading + Send + 'static) -> Self {
+    /// Begins to show; `item` is what is counted ("file"). With `quiet`, nothing is shown.
+    pub(crate) fn start(quiet: bool, item: &'static str, read: impl Fn() -> Reading + Send + 'static) -> Self {
         if quiet {
             return Self {
                 stop: None,
@@ -49,9 +49,9 @@ impl Meter {
         let (stop, stopped) = channel();
         let show = move || {
             if io::stderr().is_terminal() {
-                draw(&stopped, items, &read);
+                draw(&stopped, item, &read);
             } else {
-                print(&stopped, items, &read);
+                print(&stopped, item, &read);
             }
         };
         // Work that nobody sees is better than no work.
@@ -93,7 +93,7 @@ fn is_over(stopped: &Receiver<()>, pause: Duration) -> bool {
     stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout)
 }
 
-fn draw(stopped: &Receiver<()>, items: &str, read: &impl Fn() -> Reading) {
+fn draw(stopped: &Receiver<()>, item: &str, read: &impl Fn() -> Reading) {
     let style = |template: &str| {
         let style = ProgressStyle::with_template(template).expect("the template is written here and tried by a test");
         style.progress_chars("=> ")
@@ -104,7 +104,7 @@ fn draw(stopped: &Receiver<()>, items: &str, read: &impl Fn() -> Reading) {
     while !is_over(stopped, DRAW_EVERY) {
         let reading = read();
         let rate = pace.note(Instant::now(), reading.bytes);
-        bar.set_message(describe(&reading, items, rate));
+        bar.set_message(describe(&reading, item, rate));
         if reading.bytes_expected > reading.bytes {
             bar.set_style(with_end.clone());
             bar.set_length(reading.bytes_expected);
@@ -119,18 +119,18 @@ fn draw(stopped: &Receiver<()>, items: &str, read: &impl Fn() -> Reading) {
 const WITH_END: &str = "[{bar:24}] {percent:>3}%  {wide_msg}";
 const WITHOUT_END: &str = "{spinner} {wide_msg}";
 
-fn print(stopped: &Receiver<()>, items: &str, read: &impl Fn() -> Reading) {
+fn print(stopped: &Receiver<()>, item: &str, read: &impl Fn() -> Reading) {
     let mut pace = Pace::default();
     pace.note(Instant::now(), read().bytes);
     while !is_over(stopped, LINE_EVERY) {
         let reading = read();
         let rate = pace.note(Instant::now(), reading.bytes);
-        say(&describe(&reading, items, rate));
+        say(&describe(&reading, item, rate));
     }
 }
 
 /// The reading as a line.
-fn describe(reading: &Reading, items: &str, bytes_per_second: Option<f64>) -> String {
+fn describe(reading: &Reading, item: &str, bytes_per_second: Option<f64>) -> String {
     let mut parts = Vec::new();
     let left = reading.bytes_expected.saturating_sub(reading.bytes);
     parts.push(if left > 0 {
@@ -138,7 +138,7 @@ fn describe(reading: &Reading, items: &str, bytes_per_second: Option<f64>) -> St
     } else {
         size(reading.bytes)
     });
-    parts.push(format!("{} {items}", count(reading.items)));
+    parts.push(things(reading.items, item));
     if let Some(rate) = bytes_per_second.filter(|rate| *rate >= 1.0) {
         parts.push(format!("{}/s", size(rate as u64)));
         if left > 0 {
@@ -191,16 +191,16 @@ mod tests {
             items: 1234,
             failures: 0,
         };
-        assert_eq!(describe(&reading, "files", None), "1.0 MiB  1,234 files");
+        assert_eq!(describe(&reading, "file", None), "1.0 MiB  1,234 files");
         reading.bytes_expected = 121 << 20;
         let rate = Some(f64::from(1 << 20));
         assert_eq!(
-            describe(&reading, "files", rate),
+            describe(&reading, "file", rate),
             "1.0 MiB of 121.0 MiB  1,234 files  1.0 MiB/s  2:00 left"
         );
         reading.failures = 2;
         assert_eq!(
-            describe(&reading, "files", Some(0.0)),
+            describe(&reading, "file", Some(0.0)),
             "1.0 MiB of 121.0 MiB  1,234 files  2 failed"
         );
     }

@@ -20,20 +20,31 @@ pub(crate) fn identity(user: Option<&str>, host: Option<&str>) -> Identity {
     }
 }
 
-/// The name that the list of users has for this one; the environment's where it has none.
+/// The name that the list of users has for this one; the environment's where it has none, as the released builds of
+/// Kopia find it. (A Kopia that was built with C libraries asks these, and says `nobody` where they know no name either.)
 fn os_user() -> Option<String> {
     let listed = fs::read("/etc/passwd").ok();
     let listed = listed.and_then(|passwd| name_in(&passwd, rustix::process::getuid().as_raw()));
-    listed.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    listed.or_else(|| name_by_environment(set("USER"), set("HOME")))
+}
+
+/// Kopia believes the environment only where it also names a home.
+fn name_by_environment(user: Option<String>, home: Option<String>) -> Option<String> {
+    user.filter(|_| home.is_some())
 }
 
 fn name_in(passwd: &[u8], uid: u32) -> Option<String> {
     let uid = uid.to_string();
+    let is_number = |field: &[u8]| std::str::from_utf8(field).is_ok_and(|text| text.parse::<i64>().is_ok());
     let found = passwd.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|byte| *byte == b':');
-        let name = fields.next()?;
-        let is_ours = fields.nth(1)? == uid.as_bytes();
-        (is_ours && !name.is_empty() && !b"+-".contains(&name[0])).then_some(name)
+        let line = line.trim_ascii();
+        let fields: Vec<&[u8]> = line.splitn(7, |byte| *byte == b':').collect();
+        let &[name, _, number, group, _, _, _] = fields.as_slice() else {
+            return None;
+        };
+        let is_ours = number == uid.as_bytes() && is_number(group);
+        (is_ours && !name.is_empty() && !b"#+-".contains(&name[0])).then_some(name)
     });
     found.and_then(|name| String::from_utf8(name.to_vec()).ok())
 }
@@ -104,6 +115,24 @@ mod tests {
         assert_eq!(name_in(passwd, 7), None);
         assert_eq!(name_in(passwd, 1), None);
         assert_eq!(name_in(b"", 0), None);
+        // Go counts the fields, looks at the group and passes over white space.
+        assert_eq!(name_in(b"  ann:x:5:5::/:/bin/sh\r\n", 5).as_deref(), Some("ann"));
+        for odd in [
+            &b"ann:x:5:5::/"[..],
+            b"ann:x:5:::/:/bin/sh",
+            b"#ann:x:5:5::/:/bin/sh",
+            b":x:5:5::/:/bin/sh",
+        ] {
+            assert_eq!(name_in(odd, 5), None, "{}", String::from_utf8_lossy(odd));
+        }
+    }
+
+    #[test]
+    fn the_environment_counts_if_it_names_a_home_as_well() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(name_by_environment(some("ann"), some("/home/ann")), some("ann"));
+        assert_eq!(name_by_environment(some("ann"), None), None);
+        assert_eq!(name_by_environment(None, some("/home/ann")), None);
     }
 
     #[test]

@@ -99,6 +99,14 @@ pub enum MoverError {
         /// What is wrong with it.
         source: FormatError,
     },
+    /// A pack holds contents that no index names, though nobody can have deleted them.
+    #[error("pack {pack} has lost its index: {contents} of the contents in it are in no index")]
+    PackNotIndexed {
+        /// The pack.
+        pack: BlobId,
+        /// How many contents that are.
+        contents: u64,
+    },
     /// A part of an object is longer or shorter than the list of its parts says.
     #[error("object {id}: the part at byte {start} has {found} bytes where {wanted} were promised")]
     PartLength {
@@ -171,6 +179,15 @@ pub enum MoverError {
         wanted: u64,
         /// How many the storage says it has.
         found: u64,
+    },
+    /// Whenever an index had been written, its epoch was no longer open to writers.
+    #[error(
+        "an index was written {attempts} times and came too late each time: something moves the repository's epochs \
+         on without end, or storing a small blob takes longer than an epoch"
+    )]
+    EpochsRaceAhead {
+        /// How often it was written.
+        attempts: usize,
     },
     /// The work was stopped by its owner.
     #[error("stopped before the end")]
@@ -264,7 +281,7 @@ impl MoverError {
         match self {
             Self::Storage { source, .. } => source.is_permanent(),
             Self::File { source, .. } => !matches!(source.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut),
-            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked { .. } => false,
+            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked { .. } | Self::EpochsRaceAhead { .. } => false,
             _ => true,
         }
     }

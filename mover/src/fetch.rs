@@ -159,6 +159,14 @@ impl Slots {
     }
 }
 
+/// How many files and directories a stage may hold open: half of what the system allows this process, because the
+/// storage, the indexes and everybody else open some as well. No stage needs more than some thousand.
+pub(crate) fn open_files_max() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    allowed.min(4096) / 2
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         *lock(&self.of.free) += self.count;

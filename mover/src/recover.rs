@@ -136,7 +136,7 @@ async fn publish(
     if let Some(session) = session
         && !entries.is_empty()
     {
-        report.index_blobs += session.publish_recovered(entries).await?;
+        report.index_blobs += session.publish_recovered(&entries).await?;
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ fn winners(mut entries: Vec<IndexEntry>) -> Vec<IndexEntry> {
 }
 
 /// The entries that a pack has of itself. Most packs need one short read, some the whole pack.
-async fn read_local_index(repository: &Repository, pack: &BlobMetadata) -> Result<Vec<IndexEntry>> {
+pub(crate) async fn read_local_index(repository: &Repository, pack: &BlobMetadata) -> Result<Vec<IndexEntry>> {
     let bad = |source| MoverError::Blob {
         blob: pack.id.clone(),
         source,

@@ -2,12 +2,15 @@
 
 pub(crate) mod lenient;
 pub(crate) mod stream;
+mod unknown;
 
 use std::io;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::ser::Formatter;
+
+pub use unknown::UnknownMembers;
 
 use crate::FormatError;
 

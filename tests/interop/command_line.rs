@@ -278,7 +278,7 @@ fn names_that_cannot_be_kept_exit_3_and_special_files_do_not() {
         .windlass
         .try_run(&["snapshot", "create", scene.source()])
         .exits_with(3);
-    says(&made, &["not UTF-8", "bad-\u{fffd}", "fifos"]);
+    says(&made, &["not UTF-8", "bad-\u{fffd}", "fifo,"]);
 }
 
 /// A copy of the program and a home where anybody can use them, and a way to be anybody.

@@ -3,9 +3,11 @@
 mod checkpoints;
 mod command_line;
 mod defaults;
+mod full_target;
 mod golden;
 mod interleaved;
 mod matrix;
+mod open_files;
 mod real_trees;
 mod refusals;
 mod rules;

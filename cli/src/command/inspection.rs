@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use windlass_mover::verify::{Problem, VerifyProgress, VerifyReport};
+use windlass_mover::verify::{Problem, UnindexedPacks, VerifyProgress, VerifyReport};
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::figures::{chain, count, duration, rate, shown, size};
+use crate::figures::{chain, count, duration, rate, shown, size, things};
 use crate::output;
 use crate::progress::{Meter, Reading, say};
 use crate::table::Facts;
@@ -24,7 +24,7 @@ pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
 /// Shows how far a check has come.
 pub(super) fn meter(context: &Context, progress: &Arc<VerifyProgress>) -> Meter {
     let progress = progress.clone();
-    Meter::start(context.options.json, "contents", move || Reading {
+    Meter::start(context.options.json, "content", move || Reading {
         bytes: progress.bytes_read.load(Ordering::Relaxed),
         bytes_expected: 0,
         items: progress.contents.load(Ordering::Relaxed),
@@ -52,12 +52,40 @@ pub(super) fn show(context: &Context, checked: &str, report: &VerifyReport, time
             say(&format!("  {snapshot}/{}", shown(path)));
         }
     }
+    if let Some(packs) = &report.unindexed {
+        tell_unindexed(packs);
+    }
+    let in_doubt = report.unindexed.as_ref().map_or(0, |packs| packs.unclear);
     let verdict = match report.problems {
+        0 if in_doubt > 0 => format!("{checked}: no damage found, {} in doubt", things(in_doubt, "pack")),
         0 => format!("{checked}: all is well"),
-        problems => format!("{checked}: DAMAGED, {} wrong", count(problems)),
+        problems => format!("{checked}: DAMAGED, {}", things(problems, "problem")),
     };
     output::text(&format!("{verdict}\n\n{}", facts(report, time).render("  ")))?;
     Ok(exit)
+}
+
+/// What can be done about packs that no index names.
+fn tell_unindexed(packs: &UnindexedPacks) {
+    for pack in &packs.first_unclear {
+        say(&format!("in doubt: pack {pack} is in no index"));
+    }
+    let told = packs.first_unclear.len() as u64;
+    if packs.unclear > told {
+        say(&format!("... and {} more", count(packs.unclear - told)));
+    }
+    if packs.unclear > 0 {
+        say(
+            "A pack in doubt is either waste that Kopia's maintenance will remove, or has lost its index. If snapshots \
+             or files are missing, run `windlass repo recover-index` before the next maintenance: waste does no harm.",
+        );
+    }
+    if packs.lost > 0 {
+        say(
+            "An index blob was lost. `windlass repo recover-index` writes a new one from the packs; do it before Kopia's \
+             next maintenance, which removes packs that no index names.",
+        );
+    }
 }
 
 fn facts(report: &VerifyReport, time: Duration) -> Facts {
@@ -72,13 +100,29 @@ fn facts(report: &VerifyReport, time: Duration) -> Facts {
     add("folders", report.directories);
     add("files", report.files);
     add("contents", report.contents);
+    if let Some(packs) = &report.unindexed {
+        let kinds = [
+            (packs.expected, "of sessions that have not ended"),
+            (packs.superseded, "that maintenance will remove"),
+            (packs.unclear, "in doubt"),
+            (packs.lost, "without the index they had"),
+        ];
+        let kinds: Vec<String> = kinds
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, kind)| format!("{} {kind}", count(*number)))
+            .collect();
+        if !kinds.is_empty() {
+            facts.add("packs in no index", kinds.join(", "));
+        }
+    }
     if report.contents_read == 0 {
         return facts;
     }
     let (bytes, pace) = (size(report.bytes_read), rate(report.bytes_read, time));
     let read = format!(
-        "{} contents of {bytes} in {}, {pace}",
-        count(report.contents_read),
+        "{} of {bytes} in {}, {pace}",
+        things(report.contents_read, "content"),
         duration(time)
     );
     facts.add("read", read);
@@ -90,7 +134,16 @@ fn json(report: &VerifyReport, time: Duration) -> Value {
         .touched
         .iter()
         .map(|(snapshot, path)| json!({"snapshot": snapshot.to_string(), "path": String::from_utf8_lossy(path)}));
-    json!({
+    let unindexed = report.unindexed.as_ref().map(|packs| {
+        json!({
+            "expected": packs.expected,
+            "superseded": packs.superseded,
+            "unclear": packs.unclear,
+            "firstUnclear": packs.first_unclear.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "lost": packs.lost,
+        })
+    });
+    let mut value = json!({
         "isSound": report.is_sound(),
         "problemCount": report.problems,
         "problems": report.first_problems.iter().map(problem).collect::<Vec<_>>(),
@@ -103,7 +156,11 @@ fn json(report: &VerifyReport, time: Duration) -> Value {
         "bytesRead": report.bytes_read,
         "indexBlobs": report.index_blobs,
         "seconds": time.as_secs_f64(),
-    })
+    });
+    if let Some(unindexed) = unindexed {
+        value["unindexedPacks"] = unindexed;
+    }
+    value
 }
 
 fn problem(problem: &Problem) -> Value {

@@ -6,12 +6,19 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 use windlass_repo_format::policy::PolicyPlace;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind, GoMode, same_time};
+
+use crate::fetch::Slot;
+
+/// How often, and after which pause, something is opened again when there are too many open files.
+pub(crate) const OPEN_ATTEMPTS: u32 = 400;
+pub(crate) const OPEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// What a file system entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +162,8 @@ impl Attributes {
 #[derive(Debug)]
 pub(crate) struct OpenDirectory {
     fd: OwnedFd,
+    /// Declared behind `fd`, so that the place is free only after the directory was closed.
+    _slot: Option<Slot>,
     /// The whole path, for messages.
     pub path: PathBuf,
     /// The path from the snapshot's root, empty for the root itself.
@@ -165,13 +174,37 @@ pub(crate) struct OpenDirectory {
 }
 
 impl OpenDirectory {
-    pub(crate) fn new(fd: OwnedFd, device: u64, path: PathBuf, relative: Vec<u8>, policy: PolicyPlace) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(fd: OwnedFd, device: u64, path: PathBuf, relative: Vec<u8>, policy: PolicyPlace) -> Self {
+        Self {
             fd,
+            _slot: None,
             path,
             relative,
             policy,
             device,
+        }
+    }
+
+    /// The same directory, which takes one of the places for open ones.
+    pub(crate) fn in_place(self, slot: Option<Slot>) -> Self {
+        Self { _slot: slot, ..self }
+    }
+
+    /// Closes the directory for now.
+    ///
+    /// # Errors
+    /// When the system does not say which directory it is, and so it could not be found again.
+    pub(crate) fn close(self) -> Result<ClosedDirectory, (Box<Self>, io::Error)> {
+        let stat = match rustix::fs::fstat(&self.fd) {
+            Ok(stat) => stat,
+            Err(error) => return Err((Box::new(self), error.into())),
+        };
+        Ok(ClosedDirectory {
+            path: self.path,
+            relative: self.relative,
+            policy: self.policy,
+            device: stat.st_dev,
+            inode: stat.st_ino,
         })
     }
 
@@ -220,23 +253,69 @@ impl OpenDirectory {
 
     fn open_with(&self, name: &[u8], more: OFlags) -> io::Result<(File, Attributes)> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY | more;
-        let fd = rustix::fs::openat(&self.fd, OsStr::from_bytes(name), flags, Mode::empty())?;
+        let fd = patiently(|| rustix::fs::openat(&self.fd, OsStr::from_bytes(name), flags, Mode::empty()))?;
         let attributes = Attributes::of(&rustix::fs::fstat(&fd)?);
         Ok((File::from(fd), attributes))
     }
 
     pub(crate) fn open_directory(&self, name: &[u8]) -> io::Result<OwnedFd> {
-        Ok(rustix::fs::openat(
-            &self.fd,
-            OsStr::from_bytes(name),
-            directory_flags(),
-            Mode::empty(),
-        )?)
+        let open = || rustix::fs::openat(&self.fd, OsStr::from_bytes(name), directory_flags(), Mode::empty());
+        Ok(patiently(open)?)
+    }
+
+    /// The names in it and what they are.
+    pub(crate) fn read(&self) -> io::Result<Dir> {
+        Ok(patiently(|| Dir::read_from(&self.fd))?)
     }
 
     pub(crate) fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         Ok(rustix::fs::readlinkat(&self.fd, OsStr::from_bytes(name), Vec::new())?.into_bytes())
     }
+}
+
+/// A directory that was open, and will be again.
+#[derive(Debug)]
+pub(crate) struct ClosedDirectory {
+    path: PathBuf,
+    pub relative: Vec<u8>,
+    pub policy: PolicyPlace,
+    device: u64,
+    inode: u64,
+}
+
+impl ClosedDirectory {
+    /// Opens it again from a directory in it, or by its path.
+    ///
+    /// # Errors
+    /// When neither leads to the same directory: it was moved or removed.
+    pub(crate) fn open(&self, below: Option<&OpenDirectory>) -> io::Result<OpenDirectory> {
+        let above = || below?.open_directory(b"..").ok();
+        let by_path = || patiently(|| rustix::fs::open(&self.path, directory_flags(), Mode::empty()));
+        let fd = match above().filter(|fd| self.is(fd)) {
+            Some(fd) => fd,
+            None => by_path()?,
+        };
+        if !self.is(&fd) {
+            return Err(io::Error::other("the folder was moved while it was being read"));
+        }
+        let (path, relative) = (self.path.clone(), self.relative.clone());
+        Ok(OpenDirectory::new(fd, self.device, path, relative, self.policy.clone()))
+    }
+
+    fn is(&self, fd: &OwnedFd) -> bool {
+        rustix::fs::fstat(fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (self.device, self.inode))
+    }
+}
+
+/// Opens something; waits for those that are in flight when too many files are open.
+fn patiently<T>(open: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    for _ in 0..OPEN_ATTEMPTS {
+        match open() {
+            Err(Errno::MFILE | Errno::NFILE) => std::thread::sleep(OPEN_PAUSE),
+            other => return other,
+        }
+    }
+    open()
 }
 
 fn directory_flags() -> OFlags {

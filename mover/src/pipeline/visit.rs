@@ -281,7 +281,7 @@ impl Visit {
 
 fn failed(item: &Item, error: &io::Error) -> Box<Event> {
     Box::new(failure(
-        &item.directory,
+        &item.directory.policy,
         item.directory.relative_of(&item.name),
         error,
         Failed::File,

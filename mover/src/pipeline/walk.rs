@@ -2,16 +2,17 @@
 //!
 //! Subdirectories come before files, so a directory's entries arrive in stored order and nothing has to be sorted
 //! again. Budget: 200,000 names per second warm; holds the names of the directories on the way down (8 MiB per
-//! directory, the rest on disk), and waits for the file system and for a free place in the window.
+//! directory, the rest on disk) and as many of them open as may be, and waits for the file system and for a free place
+//! in the window.
 
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustix::fs::{Dir, FileType};
+use rustix::fs::FileType;
 use rustix::io::Errno;
+use tracing::debug;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::ObjectId;
 use windlass_repo_format::ignore::{CACHE_DIR_TAG, IgnoreRules, is_cache_dir_tag};
@@ -22,13 +23,11 @@ use super::event::{Event, Failure, Item, Sequence, Step};
 use super::extended::Extended;
 use super::names::{Name, NameSorter, SORT_BYTES_MAX, SortedNames};
 use super::previous::Previous;
-use super::source::{Attributes, FileKind, OpenDirectory};
+use super::source::{Attributes, ClosedDirectory, FileKind, OPEN_ATTEMPTS, OPEN_PAUSE, OpenDirectory};
 use crate::error::{MoverError, Result};
+use crate::fetch::{Slot, Slots, open_files_max};
 use crate::repository::Repository;
 
-/// How often, and after which pause, a directory is tried again when there are too many open files.
-const OPEN_ATTEMPTS: u32 = 400;
-const OPEN_PAUSE: Duration = Duration::from_millis(5);
 /// A file of rules that is larger than this makes its directory unreadable.
 const RULES_LEN_MAX: u64 = 16 << 20;
 /// How much of a tag is looked at.
@@ -49,6 +48,10 @@ pub(crate) struct Walk {
     repository: Repository,
     extended: Extended,
     levels: Vec<Level>,
+    /// The directory that was left last, while the one above it is closed.
+    below: Option<Arc<OpenDirectory>>,
+    /// Directories that may be open, those of entries that are still being looked at included.
+    places: Slots,
     /// The root, before its first name is asked for.
     pending: Option<Box<(Event, Level)>>,
     next: Sequence,
@@ -56,10 +59,20 @@ pub(crate) struct Walk {
 
 #[derive(Debug)]
 struct Level {
-    directory: Arc<OpenDirectory>,
+    directory: Standing,
     names: SortedNames,
     previous: Previous,
     rules: Arc<IgnoreRules>,
+}
+
+/// Whether a directory on the way down is open. The one whose names are being read always is, unless it is lost.
+#[derive(Debug)]
+enum Standing {
+    Open(Arc<OpenDirectory>),
+    /// Far above, while too many are open.
+    Closed(ClosedDirectory),
+    /// It was closed and is no longer where it was.
+    Lost,
 }
 
 /// Where a walk begins.
@@ -98,12 +111,14 @@ impl Walk {
             source,
         };
         let previous = Previous::open(&repository, previous);
+        let event = enter_event(&directory, name, attributes, &extended);
         let level = Level::open(directory, previous, None).map_err(failed)?;
-        let event = level.enter_event(name, attributes, &extended);
         Ok(Self {
             repository,
             extended,
             levels: Vec::new(),
+            below: None,
+            places: Slots::new(open_files_max()),
             pending: Some(Box::new((event, level))),
             next: 0,
         })
@@ -134,37 +149,105 @@ impl Walk {
             self.levels.push(level);
             return self.step(event);
         }
+        if let Some(lost) = self.open_again() {
+            return self.step(lost);
+        }
         let level = self.levels.last_mut()?;
-        let name = match level.names.next() {
-            Ok(Some(name)) => name,
-            Ok(None) => {
-                self.levels.pop();
-                return self.step(Event::Leave);
-            }
+        let directory = match &level.directory {
+            Standing::Open(directory) => directory.clone(),
+            Standing::Closed(_) | Standing::Lost => return self.leave(),
+        };
+        match level.names.next() {
+            Ok(Some(name)) if name.is_other => self.other(&directory, name.bytes),
+            Ok(Some(name)) => self.directory(&directory, name.bytes),
+            Ok(None) => self.leave(),
             Err(error) => {
                 // The names that were sorted outside memory cannot be read back: the directory is incomplete.
-                let directory = level.directory.clone();
                 level.names = SortedNames::default();
-                return self.step(failure(
-                    &directory,
-                    directory.relative.clone(),
-                    &error,
-                    Failed::Directory,
-                ));
+                let relative = directory.relative.clone();
+                self.step(failure(&directory.policy, relative, &error, Failed::Directory))
             }
-        };
-        if name.is_other {
-            self.other(name.bytes)
-        } else {
-            self.directory(name.bytes)
         }
     }
 
-    fn other(&mut self, name: Vec<u8>) -> Option<Walked> {
+    fn leave(&mut self) -> Option<Walked> {
+        let left = self.levels.pop()?;
+        let above = self.levels.last().map(|level| &level.directory);
+        if let (Standing::Open(left), Some(Standing::Closed(_))) = (left.directory, above) {
+            self.below = Some(left);
+        }
+        self.step(Event::Leave)
+    }
+
+    /// Opens the directory that is read on from now, if it was closed. One that cannot be found again is incomplete.
+    fn open_again(&mut self) -> Option<Event> {
+        if !matches!(self.levels.last()?.directory, Standing::Closed(_)) {
+            return None;
+        }
+        let slot = self.place();
+        let below = self.below.take();
         let level = self.levels.last_mut()?;
-        let relative = level.directory.relative_of(&name);
+        let Standing::Closed(closed) = &level.directory else {
+            return None;
+        };
+        match closed.open(below.as_deref()) {
+            Ok(directory) => {
+                let directory = directory.in_place(slot);
+                level.directory = Standing::Open(Arc::new(directory));
+                None
+            }
+            Err(error) => {
+                let lost = failure(&closed.policy, closed.relative.clone(), &error, Failed::Directory);
+                level.directory = Standing::Lost;
+                level.names = SortedNames::default();
+                Some(lost)
+            }
+        }
+    }
+
+    /// A place for one more open directory. Where there is none, those far above are closed, and those whose entries
+    /// are being looked at waited for; after some time it is tried without.
+    fn place(&mut self) -> Option<Slot> {
+        for _ in 0..OPEN_ATTEMPTS {
+            if let Some(slot) = self.places.try_take(1) {
+                return Some(slot);
+            }
+            if !self.close_those_above() {
+                std::thread::sleep(OPEN_PAUSE);
+            }
+        }
+        None
+    }
+
+    /// Closes all directories above the one being read of which nobody needs an entry. Whether there was one.
+    fn close_those_above(&mut self) -> bool {
+        let here = self.levels.len().saturating_sub(1);
+        let mut some = false;
+        for level in &mut self.levels[..here] {
+            let standing = std::mem::replace(&mut level.directory, Standing::Lost);
+            level.directory = match standing {
+                Standing::Open(directory) => match Arc::try_unwrap(directory).map(OpenDirectory::close) {
+                    Ok(Ok(closed)) => {
+                        some = true;
+                        Standing::Closed(closed)
+                    }
+                    Ok(Err((directory, error))) => {
+                        debug!(%error, "a folder stays open");
+                        Standing::Open(Arc::new(*directory))
+                    }
+                    Err(shared) => Standing::Open(shared),
+                },
+                other => other,
+            };
+        }
+        some
+    }
+
+    fn other(&mut self, directory: &Arc<OpenDirectory>, name: Vec<u8>) -> Option<Walked> {
+        let level = self.levels.last_mut()?;
+        let relative = directory.relative_of(&name);
         if level.rules.is_ignored(&relative, false) {
-            let event = match level.directory.stat(&name) {
+            let event = match directory.stat(&name) {
                 Ok(attributes) => Event::Excluded {
                     kind: attributes.kind,
                     size: attributes.size,
@@ -174,12 +257,11 @@ impl Walk {
             return self.step(event);
         }
         let previous: Vec<DirEntry> = level.previous.find(&self.repository, true, &name);
-        let directory = level.directory.clone();
         let max_file_size = level.rules.max_file_size();
         let one_file_system = level.rules.one_file_system();
         Some(Walked::Item(Item {
             sequence: self.number(),
-            directory,
+            directory: directory.clone(),
             name,
             previous,
             max_file_size,
@@ -187,9 +269,8 @@ impl Walk {
         }))
     }
 
-    fn directory(&mut self, name: Vec<u8>) -> Option<Walked> {
+    fn directory(&mut self, parent: &OpenDirectory, name: Vec<u8>) -> Option<Walked> {
         let level = self.levels.last_mut()?;
-        let parent = level.directory.clone();
         let relative = parent.relative_of(&name);
         if level.rules.is_ignored(&relative, true) {
             return self.step(Event::Excluded {
@@ -207,24 +288,26 @@ impl Walk {
                 size: 0,
             });
         }
-        match open_child(&parent, &name) {
+        let slot = self.place();
+        match open_child(parent, &name) {
             Ok((fd, attributes)) => {
                 let policy = parent.policy.enter(&String::from_utf8_lossy(&name));
                 let directory =
-                    OpenDirectory::new(fd, attributes.device, parent.path_of(&name), relative.clone(), policy);
+                    OpenDirectory::new(fd, attributes.device, parent.path_of(&name), relative.clone(), policy)
+                        .in_place(slot);
                 let objects = previous.iter().filter_map(|entry| entry.object).collect();
                 let previous = Previous::open(&self.repository, objects);
+                let event = enter_event(&directory, name, attributes, &self.extended);
                 match Level::open(directory, previous, Some(&rules)) {
                     Ok(level) => {
-                        let event = level.enter_event(name, attributes, &self.extended);
                         self.levels.push(level);
                         self.step(event)
                     }
-                    Err(error) => self.step(failure(&parent, relative, &error, Failed::Directory)),
+                    Err(error) => self.step(failure(&parent.policy, relative, &error, Failed::Directory)),
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.step(Event::Absent),
-            Err(error) => self.step(failure(&parent, relative, &error, Failed::Directory)),
+            Err(error) => self.step(failure(&parent.policy, relative, &error, Failed::Directory)),
         }
     }
 }
@@ -237,8 +320,8 @@ pub(crate) enum Failed {
 }
 
 /// The event for an entry that could not be read, by the policy of the directory it is in.
-pub(crate) fn failure(directory: &OpenDirectory, relative: Vec<u8>, error: &io::Error, failed: Failed) -> Event {
-    let errors = directory.policy.effective().errors;
+pub(crate) fn failure(policy: &PolicyPlace, relative: Vec<u8>, error: &io::Error, failed: Failed) -> Event {
+    let errors = policy.effective().errors;
     let ignored = match failed {
         Failed::File => errors.ignore_file_errors,
         Failed::Directory => errors.ignore_directory_errors,
@@ -251,28 +334,16 @@ pub(crate) fn failure(directory: &OpenDirectory, relative: Vec<u8>, error: &io::
     })
 }
 
-/// Opens a child directory; waits for the files in flight when too many are open.
+/// Opens a child directory.
 fn open_child(parent: &OpenDirectory, name: &[u8]) -> io::Result<(OwnedFd, Attributes)> {
-    let mut attempt = 0;
-    let fd = loop {
-        match parent.open_directory(name) {
-            Err(error)
-                if attempt < OPEN_ATTEMPTS
-                    && [Some(Errno::MFILE), Some(Errno::NFILE)].contains(&Errno::from_io_error(&error)) =>
-            {
-                attempt += 1;
-                std::thread::sleep(OPEN_PAUSE);
-            }
-            opened => break opened?,
-        }
-    };
+    let fd = parent.open_directory(name)?;
     let attributes = Attributes::of(&rustix::fs::fstat(&fd)?);
     Ok((fd, attributes))
 }
 
 impl Level {
     /// Reads the names of a directory and the rules that hold in it.
-    fn open(directory: Arc<OpenDirectory>, previous: Previous, parent: Option<&Arc<IgnoreRules>>) -> io::Result<Self> {
+    fn open(directory: OpenDirectory, previous: Previous, parent: Option<&Arc<IgnoreRules>>) -> io::Result<Self> {
         let mut names = read_names(&directory)?;
         let own = directory.policy.defined().map(|policy| &policy.files);
         let rules = match parent {
@@ -289,22 +360,21 @@ impl Level {
             names = SortedNames::default();
         }
         Ok(Self {
-            directory,
+            directory: Standing::Open(Arc::new(directory)),
             names,
             previous,
             rules: Arc::new(rules),
         })
     }
+}
 
-    fn enter_event(&self, name: Vec<u8>, attributes: Attributes, extended: &Extended) -> Event {
-        let compression = metadata_compression(self.directory.policy.effective());
-        Event::Enter {
-            name,
-            relative: self.directory.relative.clone(),
-            attributes,
-            extended_attributes: extended.of_open(attributes.device, self.directory.as_fd()),
-            compression,
-        }
+fn enter_event(directory: &OpenDirectory, name: Vec<u8>, attributes: Attributes, extended: &Extended) -> Event {
+    Event::Enter {
+        name,
+        relative: directory.relative.clone(),
+        attributes,
+        extended_attributes: extended.of_open(attributes.device, directory.as_fd()),
+        compression: metadata_compression(directory.policy.effective()),
     }
 }
 
@@ -318,7 +388,7 @@ pub(crate) fn metadata_compression(policy: &EffectivePolicy) -> Option<Compressi
 
 fn read_names(directory: &OpenDirectory) -> io::Result<SortedNames> {
     let mut sorter = NameSorter::new(SORT_BYTES_MAX);
-    for entry in Dir::read_from(directory.as_fd())? {
+    for entry in directory.read()? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {

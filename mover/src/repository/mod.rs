@@ -5,7 +5,6 @@ mod indexes;
 mod manifests;
 mod objects;
 mod opening;
-mod recovered;
 mod session;
 
 use std::fmt;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use windlass_repo_format::compression;
 use windlass_repo_format::id::{ContentId, ObjectId};
-use windlass_repo_format::object::decode_indirect;
+use windlass_repo_format::object::{IndirectEntry, IndirectReader};
 use windlass_repo_format::snapshot::{DirEntry, DirectoryReader, DirectorySummary};
 
 use super::Repository;
@@ -26,12 +26,32 @@ pub struct ObjectPart {
     pub compressed: bool,
 }
 
-/// The contents of an object, one after the other. Lists of parts are read when they are reached.
+/// The contents of an object, one after the other. Lists of parts are read as far as they are needed: of each list on
+/// the way down, one content of its text is in memory.
 #[derive(Debug)]
 pub struct ObjectParts {
     id: ObjectId,
-    /// What is still to come, nearest last: objects that begin at `start` and have `len` bytes.
-    ahead: Vec<(u64, Option<u64>, ObjectId)>,
+    /// The object itself, until it was looked at.
+    whole: Option<ObjectId>,
+    /// The lists on the way down, the one that is being read last.
+    lists: Vec<PartsList>,
+}
+
+/// A list of parts that is being read.
+#[derive(Debug)]
+struct PartsList {
+    id: ObjectId,
+    /// Where what it lists begins in the object.
+    start: u64,
+    /// How long that is by the list above.
+    promised: Option<u64>,
+    /// The contents of its text.
+    text: Box<ObjectParts>,
+    /// What was read of the text and not yet looked at, and how far it was.
+    read: Vec<u8>,
+    looked_at: usize,
+    reader: Option<IndirectReader>,
+    ready: VecDeque<IndirectEntry>,
 }
 
 impl Repository {
@@ -39,7 +59,8 @@ impl Repository {
     pub fn object_parts(&self, id: ObjectId) -> ObjectParts {
         ObjectParts {
             id,
-            ahead: vec![(0, None, id)],
+            whole: Some(id),
+            lists: Vec::new(),
         }
     }
 
@@ -105,50 +126,107 @@ impl Repository {
 }
 
 impl ObjectParts {
-    /// The next content of the object, or `None` after the last.
+    /// The next content of the object, or `None` after the last and after an error.
+    ///
+    /// # Errors
+    /// When a list cannot be read, or lists something else than is promised. Its first parts may have been given then.
     pub async fn next(&mut self, repository: &Repository) -> Result<Option<ObjectPart>> {
-        while let Some((start, len, object)) = self.ahead.pop() {
-            let Some(list) = object.list() else {
-                let part = ObjectPart {
-                    start,
-                    len,
-                    content: object.content(),
-                    compressed: object.is_compressed(),
-                };
-                return Ok(Some(part));
-            };
-            self.expand(repository, start, len, list).await?;
+        let next = self.advance(repository).await;
+        if next.is_err() {
+            self.lists.clear();
+        }
+        next
+    }
+
+    async fn advance(&mut self, repository: &Repository) -> Result<Option<ObjectPart>> {
+        if let Some(whole) = self.whole.take()
+            && let Some(part) = self.enter(repository, 0, None, whole)
+        {
+            return Ok(Some(part));
+        }
+        while let Some(list) = self.lists.last_mut() {
+            match list.next(repository).await? {
+                Some(entry) => {
+                    list.check_end(self.id, entry.start + entry.len, false)?;
+                    let start = list.start + entry.start;
+                    if let Some(part) = self.enter(repository, start, Some(entry.len), entry.object) {
+                        return Ok(Some(part));
+                    }
+                }
+                None => {
+                    self.lists.pop();
+                }
+            }
         }
         Ok(None)
     }
 
-    /// Where the last part that is known of ends; after the first part was taken, the length of the object unless it
-    /// is a single content.
-    pub(crate) fn end(&self) -> Option<u64> {
-        let (start, len, _) = self.ahead.first()?;
-        start.checked_add((*len)?)
+    /// The only content of an object; `None` for one with a list of parts, which is read next.
+    fn enter(&mut self, repository: &Repository, start: u64, len: Option<u64>, object: ObjectId) -> Option<ObjectPart> {
+        let Some(list) = object.list() else {
+            return Some(ObjectPart {
+                start,
+                len,
+                content: object.content(),
+                compressed: object.is_compressed(),
+            });
+        };
+        self.lists.push(PartsList {
+            id: list,
+            start,
+            promised: len,
+            text: Box::new(repository.object_parts(list)),
+            read: Vec::new(),
+            looked_at: 0,
+            reader: Some(IndirectReader::new()),
+            ready: VecDeque::new(),
+        });
+        None
+    }
+}
+
+impl PartsList {
+    /// So many bytes of text are looked at together.
+    const STEP_LEN: usize = 16 << 10;
+
+    async fn next(&mut self, repository: &Repository) -> Result<Option<IndirectEntry>> {
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Ok(Some(entry));
+            }
+            let Some(reader) = self.reader.as_mut() else {
+                return Ok(None);
+            };
+            let id = self.id;
+            let bad = |source| MoverError::Object { id, source };
+            if self.looked_at < self.read.len() {
+                let end = self.read.len().min(self.looked_at + Self::STEP_LEN);
+                let ready = &mut self.ready;
+                let pushed = reader.push(&self.read[self.looked_at..end], |entry| ready.push_back(entry));
+                pushed.map_err(bad)?;
+                self.looked_at = end;
+            } else if let Some(part) = Box::pin(self.text.next(repository)).await? {
+                self.read = repository.read_part(&id, &part).await?;
+                self.looked_at = 0;
+            } else {
+                let reader = self.reader.take().expect("looked at above");
+                let total = reader.finish().map_err(bad)?;
+                self.check_end(id, total, true)?;
+            }
+        }
     }
 
-    async fn expand(&mut self, repository: &Repository, start: u64, len: Option<u64>, list: ObjectId) -> Result<()> {
-        /// A list longer than this would name more parts than a file of 100 TiB has.
-        const LIST_LEN_MAX: u64 = 4 << 30;
-        let text = Box::pin(repository.read_object(list, LIST_LEN_MAX)).await?;
-        let entries = decode_indirect(&text).map_err(|source| MoverError::Object { id: list, source })?;
-        let total = entries.last().map_or(0, |last| last.start + last.len);
-        if let Some(wanted) = len.filter(|wanted| *wanted != total) {
-            return Err(MoverError::PartLength {
-                id: self.id,
-                start,
+    /// Whether what was listed so far, or in all, is as long as the list above promises.
+    fn check_end(&self, id: ObjectId, found: u64, is_all: bool) -> Result<()> {
+        match self.promised {
+            Some(wanted) if found > wanted || (is_all && found != wanted) => Err(MoverError::PartLength {
+                id,
+                start: self.start,
                 wanted,
-                found: total,
-            });
+                found,
+            }),
+            _ => Ok(()),
         }
-        let shifted = entries
-            .iter()
-            .rev()
-            .map(|entry| (start + entry.start, Some(entry.len), entry.object));
-        self.ahead.extend(shifted);
-        Ok(())
     }
 }
 
@@ -196,5 +274,94 @@ impl DirectoryEntries {
     /// The directory's own summary; known once [`DirectoryEntries::next`] gave `None`.
     pub fn summary(&self) -> Option<&DirectorySummary> {
         self.summary.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_repo_format::id::ContentPrefix;
+    use windlass_repo_format::object::encode_indirect;
+
+    use super::*;
+    use crate::blocking::block_on;
+    use crate::sample::Sample;
+
+    /// The object of a list of parts, its text in contents of so many bytes.
+    fn listed(sample: &Sample, entries: &[IndirectEntry], text_len: usize) -> ObjectId {
+        let write = |bytes: &[u8]| {
+            let written = sample
+                .session()
+                .write_content(Some(ContentPrefix::INDIRECT), bytes, None);
+            ObjectId::direct(block_on(written).unwrap())
+        };
+        let text = encode_indirect(entries);
+        if text.len() <= text_len {
+            return ObjectId::indirect(write(&text)).unwrap();
+        }
+        let mut start = 0;
+        let parts: Vec<IndirectEntry> = text
+            .chunks(text_len)
+            .map(|bytes| {
+                let (len, object) = (bytes.len() as u64, write(bytes));
+                start += len;
+                let start = start - len;
+                IndirectEntry { start, len, object }
+            })
+            .collect();
+        ObjectId::indirect(listed(sample, &parts, text_len)).unwrap()
+    }
+
+    fn follow(parts: &[(u64, ObjectId)]) -> Vec<IndirectEntry> {
+        let mut start = 0;
+        let entries = parts.iter().map(|&(len, object)| {
+            start += len;
+            let start = start - len;
+            IndirectEntry { start, len, object }
+        });
+        entries.collect()
+    }
+
+    #[test]
+    fn lists_of_lists_and_lists_in_lists_are_read_as_they_are_needed() {
+        let sample = Sample::new();
+        let (one, two) = (sample.object(b"one"), sample.object(b"second"));
+        // The text takes some contents, and so does the list of these.
+        let many: Vec<(u64, ObjectId)> = (0..3000)
+            .map(|number| if number % 2 == 0 { (3, one) } else { (6, two) })
+            .collect();
+        let inner = listed(&sample, &follow(&many), 60_000);
+        assert!(inner.list().is_some_and(|list| list.list().is_some()), "{inner}");
+        let whole = listed(&sample, &follow(&[(6, two), (13_500, inner), (3, one)]), 60_000);
+        sample.flush();
+        let mut parts = sample.repository.object_parts(whole);
+        let (mut end, mut count) = (0, 0);
+        while let Some(part) = block_on(parts.next(&sample.repository)).unwrap() {
+            assert_eq!(part.start, end);
+            end += part.len.unwrap();
+            count += 1;
+            let held: usize = parts.lists.iter().map(|list| list.ready.len()).sum();
+            assert!(held <= PartsList::STEP_LEN / 40, "{held} parts are held");
+        }
+        assert_eq!((count, end), (3002, 13_509));
+        let bytes = block_on(sample.repository.read_object(whole, 1 << 20)).unwrap();
+        assert_eq!((&bytes[..9], &bytes[13_500..]), (&b"secondone"[..], &b"secondone"[..]));
+    }
+
+    #[test]
+    fn a_list_that_is_longer_or_shorter_than_promised_ends_with_an_error() {
+        let sample = Sample::new();
+        let one = sample.object(b"one");
+        let inner = listed(&sample, &follow(&[(3, one), (3, one)]), 60_000);
+        for (promised, before) in [(5, 1), (7, 2), (2, 0)] {
+            let whole = listed(&sample, &follow(&[(promised, inner), (3, one)]), 60_000);
+            sample.flush();
+            let mut parts = sample.repository.object_parts(whole);
+            for _ in 0..before {
+                assert!(block_on(parts.next(&sample.repository)).unwrap().is_some());
+            }
+            let error = block_on(parts.next(&sample.repository)).unwrap_err();
+            assert!(matches!(error, MoverError::PartLength { .. }), "{promised}: {error}");
+            assert!(block_on(parts.next(&sample.repository)).unwrap().is_none());
+        }
     }
 }

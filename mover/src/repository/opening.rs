@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use bytes::Bytes;
 use windlass_repo_format::encryption::{EncryptionAlgorithm, NONCE_LEN};
 use windlass_repo_format::format_blob::{
-    BlobConfig, FormatBlob, FormatKey, FormatVersion, KeyDerivation, RepositoryFormat,
+    BlobConfig, FormatBlob, FormatKey, FormatVersion, KeyDerivation, RepositoryFormat, UnknownMembers,
 };
 use windlass_repo_format::hashing::HashAlgorithm;
 use windlass_repo_format::id::BlobId;
@@ -205,6 +205,7 @@ impl Repository {
             sealed_format: format.seal(&unique_id, &key, &nonce(&*options.random)),
             unique_id,
             key_derivation: create.key_derivation,
+            unknown: UnknownMembers::default(),
         };
         let repository = Self::assemble(storage, options, format_blob, format, blob_config, key)?;
         repository.write_settings(true).await?;

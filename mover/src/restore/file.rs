@@ -18,7 +18,7 @@ use windlass_repo_format::snapshot::{DirEntry, EntryKind, is_checkpointed_name};
 use super::Overwrite;
 use super::directory::{OpenDirectory, clear_directory, gid, give, owned, path_buf, uid};
 use super::names::bad_entry;
-use super::run::{Given, RESERVING, Run, look_at, open_at};
+use super::run::{Given, Run, look_at, open_at};
 use crate::error::{MoverError, Result};
 use crate::fetch::{Slot, Taker};
 use crate::repository::ObjectPart;
@@ -278,7 +278,7 @@ impl<'a> FileTask<'a> {
             match fallocate(file, FallocateFlags::empty(), 0, len) {
                 Err(Errno::INTR) => {}
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(()),
-                Err(error) => return Err(self.failed(RESERVING)(error)),
+                Err(error) => return Err(self.failed("reserve the space for")(error)),
             }
         }
     }

@@ -11,12 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 
 use super::{DirectoryTimes, RestoreOptions, RestoreProgress, RestoreReport};
 use crate::error::MoverError;
-use crate::fetch::{Slots, Stop};
+use crate::fetch::{Slots, Stop, open_files_max};
 use crate::repository::Repository;
 
 /// How often, and after which pause, something is opened again when there are too many open files.
@@ -49,8 +48,7 @@ impl<'a> Run<'a> {
         stop: &'a Stop<'a>,
         walkers: usize,
     ) -> Self {
-        // Half of what the system allows is left to the storage, the indexes and everybody else.
-        let allowed = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20).min(4096) / 2;
+        let allowed = open_files_max();
         Self {
             repository,
             options,
@@ -123,14 +121,11 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What is being done while the space for a large file is reserved. A smaller one may still fit.
-pub(super) const RESERVING: &str = "reserve the space for";
-
-/// Whether the next file would meet the same error.
+/// Whether the restore cannot become whole: the disk is full, or nothing can be written to it.
 fn is_hopeless(error: &MoverError) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error, MoverError::File { doing, source, .. }
-        if *doing != RESERVING && matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
+    matches!(error, MoverError::File { source, .. }
+        if matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
 }
 
 /// What an entry is given after its content.

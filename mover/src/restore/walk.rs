@@ -262,11 +262,20 @@ impl<'r, 'a> Walker<'r, 'a> {
 
     /// Opens the directory above the one that is left, if it was closed meanwhile.
     fn open_again(&mut self, child: &OpenDirectory<'a>) {
-        let Some(above) = self.descent.here().filter(|above| above.directory.is_none()) else {
+        if self.descent.here().is_none_or(|above| above.directory.is_some()) {
+            return;
+        }
+        let Some(slot) = self.directory_slot() else {
+            return; // stopped: nobody looks at the level any more
+        };
+        let Some(above) = self.descent.here() else {
             return;
         };
         match open_parent(child.fd(), above.identity) {
-            Ok(fd) => above.directory = Some(Arc::new(OpenDirectory::new(self.run, fd, self.path.clone(), None))),
+            Ok(fd) => {
+                let directory = OpenDirectory::new(self.run, fd, self.path.clone(), Some(slot));
+                above.directory = Some(Arc::new(directory));
+            }
             Err(error) => {
                 self.run.fail_io("return to folder", &self.path, error);
                 // There is no other way to it, nor to anything above it.
@@ -310,11 +319,10 @@ impl<'r, 'a> Walker<'r, 'a> {
         let begun = object_of(entry).and_then(|id| {
             let mut parts = repository.object_parts(id);
             let first = block_on(parts.next(repository))?;
-            let end = parts.end();
             let second = block_on(parts.next(repository))?;
-            Ok((id, parts, end, first, second))
+            Ok((id, parts, first, second))
         });
-        let (id, parts, end, first, second) = match begun {
+        let (id, parts, first, second) = match begun {
             Ok(begun) => begun,
             Err(error) => return share(None, None).fail(error),
         };
@@ -329,7 +337,7 @@ impl<'r, 'a> Walker<'r, 'a> {
             self.gather.flush();
             self.run.open_files.take(1, self.run.stop)
         });
-        let share = share(end, slot);
+        let share = share(Some(entry.size), slot);
         self.push(&share, id, first.into_iter().chain(second));
         self.push_rest(&share, id, parts);
     }

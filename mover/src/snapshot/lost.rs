@@ -1,7 +1,5 @@
 //! The lost-property list: what the format cannot hold, counted by kind, so that nobody believes it was kept.
 
-use std::fmt;
-
 use crate::pipeline::FileKind;
 
 /// So many paths of each kind are kept as examples.
@@ -44,27 +42,47 @@ impl LostKind {
         }
     }
 
+    /// What it is and what became of it, for so many.
+    pub fn text(self, count: u64) -> &'static str {
+        let (one, many) = match self {
+            Self::SpecialFile(FileKind::Fifo) => ("fifo, not stored", "fifos, not stored"),
+            Self::SpecialFile(FileKind::Socket) => ("socket, not stored", "sockets, not stored"),
+            Self::SpecialFile(FileKind::BlockDevice) => ("block device, not stored", "block devices, not stored"),
+            Self::SpecialFile(FileKind::CharacterDevice) => {
+                ("character device, not stored", "character devices, not stored")
+            }
+            Self::SpecialFile(_) => ("special file, not stored", "special files, not stored"),
+            Self::HardLink => (
+                "hard link, stored as a separate file",
+                "hard links, stored as separate files",
+            ),
+            Self::ExtendedAttributes => (
+                "file with extended attributes, stored without them",
+                "files with extended attributes, stored without them",
+            ),
+            Self::NameNotUtf8 => (
+                "name that is not UTF-8, stored with replacement characters",
+                "names that are not UTF-8, stored with replacement characters",
+            ),
+            Self::NameCollides => (
+                "name that is not UTF-8 and looks like another name once stored",
+                "names that are not UTF-8 and look like another name once stored",
+            ),
+            Self::TimeOutOfRange => (
+                "time that cannot be stored, moved to the nearest one that can",
+                "times that cannot be stored, moved to the nearest one that can",
+            ),
+            Self::ChangedWhileRead => (
+                "file that changed while it was read, stored as it was read",
+                "files that changed while they were read, stored as they were read",
+            ),
+        };
+        if count == 1 { one } else { many }
+    }
+
     /// Whether something the user would miss is gone, so that the run must not be called a full success.
     pub fn is_loss(self) -> bool {
         matches!(self, Self::NameNotUtf8 | Self::NameCollides)
-    }
-}
-
-impl fmt::Display for LostKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SpecialFile(FileKind::Fifo) => "fifos, not stored",
-            Self::SpecialFile(FileKind::Socket) => "sockets, not stored",
-            Self::SpecialFile(FileKind::BlockDevice) => "block devices, not stored",
-            Self::SpecialFile(FileKind::CharacterDevice) => "character devices, not stored",
-            Self::SpecialFile(_) => "special files, not stored",
-            Self::HardLink => "hard links, stored as separate files",
-            Self::ExtendedAttributes => "files with extended attributes, stored without them",
-            Self::NameNotUtf8 => "names that are not UTF-8, stored with replacement characters",
-            Self::NameCollides => "names that are not UTF-8 and look like another name once stored",
-            Self::TimeOutOfRange => "times that cannot be stored, moved to the nearest one that can",
-            Self::ChangedWhileRead => "files that changed while they were read, stored as they were read",
-        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The loading dock: what a snapshot is made of, opened and ready for the pipeline.
 
-use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -12,8 +13,8 @@ use windlass_repo_format::snapshot::{DirEntry, DirectorySummary, EntryKind};
 use super::create::SnapshotOptions;
 use crate::error::{MoverError, Result};
 use crate::pipeline::{
-    Attributes, FileObject, LargeFile, MetadataFormat, Root, Source, Visit, Walk, WalkRoot, metadata_compression,
-    open_root, volume_directory,
+    Attributes, FileKind, FileObject, LargeFile, MetadataFormat, Root, Source, Visit, Walk, WalkRoot,
+    metadata_compression, open_root, volume_directory,
 };
 use crate::repository::{Repository, WriteSession};
 
@@ -70,7 +71,13 @@ impl Opened {
                     wrap: Wrap::No,
                 })
             }
-            Root::File(file, attributes) => Ok(Self::file(options, visit, &place, (file, attributes), name)),
+            Root::File(file, attributes) => {
+                let name = match attributes.kind {
+                    FileKind::BlockDevice => device_name(&options.path).map_err(failed)?,
+                    _ => name,
+                };
+                Ok(Self::file(options, visit, &place, (file, attributes), name))
+            }
         }
     }
 
@@ -145,6 +152,16 @@ impl Wrap {
             Self::Volume { name, mtime, format } => volume_directory(root, name, *mtime, *format, incomplete, session),
         }
     }
+}
+
+/// What Velero calls the file of a device, and the directory around it: the whole path, and where a link leads.
+fn device_name(path: &Path) -> io::Result<Vec<u8>> {
+    let path = if fs::symlink_metadata(path)?.is_symlink() {
+        fs::canonicalize(path)?
+    } else {
+        path.to_owned()
+    };
+    Ok(path.into_os_string().into_vec())
 }
 
 fn base_name(path: &Path) -> Vec<u8> {

@@ -1,12 +1,13 @@
 //! The inspection room: whether what the repository promises can be had, and what suffers when it cannot.
 //!
 //! Budget: one index look-up per content and one read per directory; what is read in full is as fast as a restore
-//! without its writes. Holds 16 bytes per pack and per directory, and [`VerifyOptions::memory_bytes`] of contents.
+//! without its writes. Holds 17 bytes per pack, 16 per directory, and [`VerifyOptions::memory_bytes`] of contents.
 
 mod packs;
 mod snapshots;
 mod structure;
 mod trees;
+mod unindexed;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -123,6 +124,24 @@ pub struct VerifyReport {
     /// The first [`VerifyReport::PROBLEMS_MAX`] files and directories that suffer from damaged contents: snapshot and
     /// path. Only [`verify_repository`] looks for them; [`verify_snapshots`] names them in the problems.
     pub touched: Vec<(ManifestId, Vec<u8>)>,
+    /// Packs that no index names, where they were looked for: by [`verify_repository`].
+    pub unindexed: Option<UnindexedPacks>,
+}
+
+/// Packs that no index names.
+#[derive(Debug, Default)]
+pub struct UnindexedPacks {
+    /// Those of sessions that have not ended: they are being written, or left to maintenance by a run that broke off.
+    pub expected: u64,
+    /// Those whose contents are in other packs as well, or that hold none: maintenance removes them.
+    pub superseded: u64,
+    /// Those of which it cannot be told whether they are waste that maintenance will remove, or have lost their index:
+    /// they hold contents that may have been deleted since, or do not say what they hold.
+    pub unclear: u64,
+    /// The first [`VerifyReport::PROBLEMS_MAX`] of the unclear ones.
+    pub first_unclear: Vec<BlobId>,
+    /// Those that have lost their index; each is a problem.
+    pub lost: u64,
 }
 
 impl VerifyReport {
@@ -162,7 +181,8 @@ pub fn verify_snapshots(
 }
 
 /// Looks at the repository below the snapshots: every index blob must open, every entry point into a pack that is there
-/// and long enough, and some contents are read, opened and hashed again.
+/// and long enough, every pack be named by an index or have a reason why not, and some contents are read, opened and
+/// hashed again.
 ///
 /// When contents are damaged, the files that need them are looked for in all snapshots.
 ///

@@ -13,11 +13,12 @@ use crate::repository::Repository;
 use crate::storage::StorageError;
 
 /// The lengths of all packs, by a random hash of their names: 16 bytes each. Two names share a hash with a chance of
-/// one in 2^64 per pair.
+/// one in 2^64 per pair. One byte more says whether an index names the pack.
 #[derive(Debug)]
 pub(super) struct PackList {
     state: RandomState,
     lens: Vec<(u64, u64)>,
+    claimed: Vec<bool>,
 }
 
 impl PackList {
@@ -36,13 +37,34 @@ impl PackList {
             }
         }
         lens.sort_unstable();
-        Ok(Self { state, lens })
+        let claimed = vec![false; lens.len()];
+        Ok(Self { state, lens, claimed })
+    }
+
+    fn place(&self, pack: &BlobId) -> Option<usize> {
+        let hash = self.state.hash_one(pack);
+        self.lens.binary_search_by_key(&hash, |(hash, _)| *hash).ok()
     }
 
     fn len_of(&self, pack: &BlobId) -> Option<u64> {
-        let hash = self.state.hash_one(pack);
-        let place = self.lens.binary_search_by_key(&hash, |(hash, _)| *hash).ok()?;
-        Some(self.lens[place].1)
+        self.place(pack).map(|place| self.lens[place].1)
+    }
+
+    /// Notes that an index names this pack.
+    pub(super) fn claim(&mut self, pack: &BlobId) {
+        if let Some(place) = self.place(pack) {
+            self.claimed[place] = true;
+        }
+    }
+
+    /// How many packs no index has named.
+    pub(super) fn unclaimed(&self) -> usize {
+        self.claimed.iter().filter(|claimed| !**claimed).count()
+    }
+
+    /// Whether a pack is on the list and no index has named it.
+    pub(super) fn is_unclaimed(&self, pack: &BlobId) -> bool {
+        self.place(pack).is_some_and(|place| !self.claimed[place])
     }
 
     /// Whether a content lies wholly inside a pack that is there. A pack that is not on the list is asked for: it may

@@ -11,7 +11,7 @@ use windlass_repo_format::snapshot::EntryKind;
 
 use super::packs::PackList;
 use super::trees::Forest;
-use super::{Findings, Lots, Problem, VerifyOptions, VerifyReport, count, with_readers};
+use super::{Findings, Lots, Problem, VerifyOptions, VerifyReport, count, unindexed, with_readers};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::fetch::{Fetch, Gather, Piece, Stop, Taker};
@@ -74,8 +74,10 @@ pub(super) fn inspect(
     findings: &Findings<'_>,
     stop: &Stop<'_>,
 ) -> Result<VerifyReport> {
-    index_blobs(repository, findings, stop)?;
-    let packs = PackList::read(repository, stop)?;
+    let mut packs = PackList::read(repository, stop)?;
+    let unfinished = unindexed::unfinished_sessions(repository)?;
+    index_blobs(repository, &mut packs, findings, stop)?;
+    let packs = packs;
     let fetch = Fetch::new(repository, options.memory_bytes, stop);
     let lots = Lots {
         percent: options.percent,
@@ -101,7 +103,10 @@ pub(super) fn inspect(
             Ok(())
         })
     })?;
-    let mut report = VerifyReport::default();
+    let mut report = VerifyReport {
+        unindexed: Some(unindexed::inspect(repository, &packs, &unfinished, findings, stop)?),
+        ..VerifyReport::default()
+    };
     let damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
     match snapshots_that_need(repository, &damaged, &mut report, stop) {
         Ok(()) => {}
@@ -134,8 +139,8 @@ fn ask<'a>(check: ContentCheck<'a>, gather: &mut Gather<'_, Arc<ContentCheck<'a>
     });
 }
 
-/// Opens every index blob and reads all its entries.
-fn index_blobs(repository: &Repository, findings: &Findings<'_>, stop: &Stop<'_>) -> Result<()> {
+/// Opens every index blob, reads all its entries, and notes which packs they name.
+fn index_blobs(repository: &Repository, packs: &mut PackList, findings: &Findings<'_>, stop: &Stop<'_>) -> Result<()> {
     let prefix = if repository.format().epoch.enabled {
         "x"
     } else {
@@ -153,7 +158,7 @@ fn index_blobs(repository: &Repository, findings: &Findings<'_>, stop: &Stop<'_>
         ) {
             continue;
         }
-        match index_blob(repository, &blob) {
+        match index_blob(repository, packs, &blob) {
             Ok(()) => count(&findings.progress.index_blobs),
             // Maintenance of another client removed it meanwhile.
             Err(MoverError::Storage {
@@ -172,14 +177,17 @@ fn index_blobs(repository: &Repository, findings: &Findings<'_>, stop: &Stop<'_>
     Ok(())
 }
 
-fn index_blob(repository: &Repository, blob: &BlobId) -> Result<()> {
+fn index_blob(repository: &Repository, packs: &mut PackList, blob: &BlobId) -> Result<()> {
     let payload = block_on(repository.open_blob(blob))?;
     let bad = |source| MoverError::Blob {
         blob: blob.clone(),
         source,
     };
     let index = Index::open(payload).map_err(bad)?;
-    index.iter().try_for_each(|entry| entry.map(drop)).map_err(bad)
+    for entry in index.iter() {
+        packs.claim(&entry.map_err(bad)?.pack);
+    }
+    Ok(())
 }
 
 /// Looks for the files and directories that need damaged contents, and counts the snapshots looked into.

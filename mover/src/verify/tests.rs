@@ -154,3 +154,131 @@ fn a_cancelled_inspection_says_so() {
     let ended = verify_repository(&sample.repository, &options, &random, &progress, &cancel);
     assert!(matches!(ended, Err(MoverError::Cancelled)));
 }
+
+#[test]
+fn packs_whose_index_blob_is_lost_are_named() {
+    let sample = Sample::new();
+    sample.snapshot("/a", 1, None, &sample.directory("r", &[sample.file("f", b"1")]));
+    let before = block_on(sample.repository.list_names("xn")).unwrap();
+    let packs_before = block_on(sample.repository.list_names("p")).unwrap();
+    // All that is deduplicated against the first is there, so only the second snapshot and its file are lost.
+    sample.snapshot("/b", 2, None, &sample.directory("r", &[sample.file("g", b"2")]));
+    assert!(repository_of(&sample, 100.0).is_sound());
+    for blob in block_on(sample.repository.list_names("xn")).unwrap() {
+        if !before.contains(&blob) {
+            assert!(block_on(sample.storage.delete(&blob)).is_ok());
+        }
+    }
+    let report = repository_of(&sample, 0.0);
+    let lost: Vec<_> = report
+        .first_problems
+        .iter()
+        .map(|problem| problem.blob.clone().unwrap())
+        .collect();
+    assert_eq!(
+        (report.problems, report.unindexed.as_ref().unwrap().lost),
+        (2, 2),
+        "{report:?}"
+    );
+    assert!(lost.iter().any(|pack| pack.as_str().starts_with('q')), "{lost:?}");
+    assert!(
+        lost.iter()
+            .any(|pack| pack.as_str().starts_with('p') && !packs_before.contains(pack))
+    );
+    assert!(
+        report
+            .first_problems
+            .iter()
+            .all(|problem| problem.to_string().contains("has lost its index"))
+    );
+
+    let (progress, cancel) = (crate::recover::RecoverProgress::default(), AtomicBool::new(false));
+    block_on(crate::recover::recover_index(
+        &sample.reopened(),
+        false,
+        &progress,
+        &cancel,
+    ))
+    .unwrap();
+    let report = repository_of(&sample, 100.0);
+    assert!(report.is_sound(), "{report:?}");
+    let unindexed = report.unindexed.unwrap();
+    assert_eq!(unindexed.expected + unindexed.superseded + unindexed.unclear, 0);
+}
+
+#[test]
+fn packs_that_need_no_index_are_not_damage() {
+    let sample = Sample::new();
+    sample.snapshot("/a", 1, None, &sample.directory("r", &[sample.file("f", b"1")]));
+    // A session is at work: its pack is stored, and its index is not.
+    let object = sample.object(b"being written");
+    block_on(sample.session().settle()).unwrap();
+    let report = repository_of(&sample, 100.0);
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!(report.unindexed.as_ref().unwrap().expected, 1);
+    sample.flush();
+
+    // Rewritten into another pack, and the entry of the first pack compacted away: its pack waits for maintenance.
+    let entry = sample.repository.locate(&object.content()).unwrap();
+    let session = sample.repository.write_session().unwrap();
+    sample.object(b"elsewhere");
+    sample.flush();
+    let other = sample
+        .repository
+        .locate(&sample.object(b"elsewhere").content())
+        .unwrap();
+    let moved = windlass_repo_format::index::IndexEntry {
+        pack: other.pack,
+        offset: other.offset,
+        timestamp: entry.timestamp + 1,
+        ..entry.clone()
+    };
+    for blob in block_on(sample.repository.list_names("xn")).unwrap() {
+        let index = windlass_repo_format::index::Index::open(block_on(sample.repository.open_blob(&blob)).unwrap());
+        let rest: Vec<_> = index.unwrap().iter().map(|entry| entry.unwrap()).collect();
+        if rest.iter().any(|found| found.pack == entry.pack) {
+            block_on(sample.storage.delete(&blob)).unwrap();
+            let rest: Vec<_> = rest.into_iter().filter(|found| found.pack != entry.pack).collect();
+            block_on(session.publish_recovered(&rest)).unwrap();
+        }
+    }
+    block_on(session.publish_recovered(&[moved])).unwrap();
+    let report = repository_of(&sample, 0.0);
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!(
+        (
+            report.unindexed.as_ref().unwrap().superseded,
+            report.unindexed.as_ref().unwrap().lost
+        ),
+        (1, 0)
+    );
+}
+
+#[test]
+fn what_may_have_been_deleted_is_a_warning() {
+    let sample = Sample::new();
+    sample.snapshot("/a", 1, None, &sample.directory("r", &[sample.file("f", b"1")]));
+    let before = block_on(sample.repository.list_names("xn")).unwrap();
+    let object = sample.object(b"no longer wanted");
+    sample.flush();
+    let pack = sample.repository.locate(&object.content()).unwrap().pack;
+    for blob in block_on(sample.repository.list_names("xn")).unwrap() {
+        if !before.contains(&blob) {
+            block_on(sample.storage.delete(&blob)).unwrap();
+        }
+    }
+    assert_eq!(repository_of(&sample, 0.0).unindexed.unwrap().lost, 1);
+    // The watermark has passed over it: compaction would have dropped its entries had they been deleted.
+    let watermark = BlobId::from(format!("xw{}", crate::sample::WHEN.as_second() + 1000).as_str());
+    let put = crate::storage::PutOptions::default();
+    block_on(sample.storage.put(&watermark, bytes::Bytes::from_static(b"-"), &put)).unwrap();
+    let report = repository_of(&sample, 0.0);
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!(
+        report.unindexed.as_ref().unwrap().first_unclear,
+        std::slice::from_ref(&pack)
+    );
+    // Nor does a pack that does not say what it holds.
+    sample.storage.damage(&pack, bytes::Bytes::from_static(b"cut"));
+    assert_eq!(repository_of(&sample, 0.0).unindexed.unwrap().unclear, 1);
+}

@@ -9,5 +9,6 @@ mod limits;
 mod reading;
 mod roots;
 mod stopping;
+mod volumes;
 mod world;
 mod writers;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::FormatKey;
-use super::epoch_parameters::or_default;
+use super::{FormatKey, UnknownMembers};
 use crate::FormatError;
 use crate::encryption::NONCE_LEN;
+use crate::json::lenient::read_object;
 
 /// Who may delete a retained blob before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,25 +24,34 @@ pub enum RetentionMode {
 /// |-------------------|--------------------|---------------------|
 /// | `retentionMode`   | `retention_mode`   | nothing is retained |
 /// | `retentionPeriod` | `retention_period` | nothing is retained |
+/// | any other         | `unknown`          | kept                |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlobConfig {
     /// Who may delete a retained blob; set together with the period.
     pub retention_mode: Option<RetentionMode>,
     /// How long a blob is retained from its last change; a day or more, zero when nothing is retained.
     pub retention_period: Duration,
+    /// Other members of the configuration.
+    pub unknown: UnknownMembers,
 }
 
-#[derive(Default, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Members {
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     retention_mode: String,
     #[serde(
-        with = "super::epoch_parameters::nanoseconds",
+        serialize_with = "super::epoch_parameters::nanoseconds",
         skip_serializing_if = "Duration::is_zero"
     )]
     retention_period: Duration,
+    #[serde(flatten)]
+    unknown: UnknownMembers,
 }
+read_object!(Members, "a blob configuration", {
+    "retentionMode" => retention_mode: String,
+    "retentionPeriod" => retention_period: u64 = Duration::from_nanos,
+}, unknown);
 
 impl RetentionMode {
     /// The name in the blob configuration and in object stores.
@@ -80,6 +89,7 @@ impl BlobConfig {
         Ok(Self {
             retention_mode,
             retention_period: members.retention_period,
+            unknown: members.unknown,
         })
     }
 
@@ -110,8 +120,9 @@ impl BlobConfig {
         let members = Members {
             retention_mode: self.retention_mode.map_or("", RetentionMode::name).to_owned(),
             retention_period: self.retention_period,
+            unknown: self.unknown.clone(),
         };
-        serde_json::to_vec(&members).expect("a struct of a string and a number is always JSON")
+        serde_json::to_vec(&members).expect("a struct of a string, a number and JSON is always JSON")
     }
 
     /// Opens the blob of the repository whose format blob opens with `key`.

@@ -2,40 +2,54 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
+use super::UnknownMembers;
 use crate::FormatError;
+use crate::json::lenient::read_object;
 
 /// When index epochs begin, are compacted and cleaned up. Unlike all other members of the format they are spelled in
 /// Pascal case; durations are whole nanoseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EpochParameters {
     /// Whether there are epochs at all. Without, the index is a flat set of blobs, and nothing else here counts.
-    #[serde(rename = "Enabled", deserialize_with = "or_default")]
+    #[serde(rename = "Enabled")]
     pub enabled: bool,
     /// How old a client's view of the epochs may get.
-    #[serde(rename = "EpochRefreshFrequency", with = "nanoseconds")]
+    #[serde(rename = "EpochRefreshFrequency", serialize_with = "nanoseconds")]
     pub refresh_frequency: Duration,
     /// Every so many epochs a checkpoint of the whole index is made.
-    #[serde(rename = "FullCheckpointFrequency", deserialize_with = "or_default")]
+    #[serde(rename = "FullCheckpointFrequency")]
     pub full_checkpoint_frequency: u32,
     /// How long a blob that was replaced is kept.
-    #[serde(rename = "CleanupSafetyMargin", with = "nanoseconds")]
+    #[serde(rename = "CleanupSafetyMargin", serialize_with = "nanoseconds")]
     pub cleanup_safety_margin: Duration,
     /// How long an epoch lasts at least.
-    #[serde(rename = "MinEpochDuration", with = "nanoseconds")]
+    #[serde(rename = "MinEpochDuration", serialize_with = "nanoseconds")]
     pub min_epoch_duration: Duration,
     /// An epoch of so many index blobs ends.
-    #[serde(rename = "EpochAdvanceOnCountThreshold", deserialize_with = "or_default")]
+    #[serde(rename = "EpochAdvanceOnCountThreshold")]
     pub advance_on_count: u32,
     /// An epoch with so many bytes of index blobs ends.
-    #[serde(rename = "EpochAdvanceOnTotalSizeBytesThreshold", deserialize_with = "or_default")]
+    #[serde(rename = "EpochAdvanceOnTotalSizeBytesThreshold")]
     pub advance_on_total_size_bytes: u64,
     /// How many blobs are deleted at a time.
-    #[serde(rename = "DeleteParallelism", deserialize_with = "or_default")]
+    #[serde(rename = "DeleteParallelism")]
     pub delete_parallelism: u32,
+    /// Other members.
+    #[serde(flatten)]
+    pub unknown: UnknownMembers,
 }
+read_object!(EpochParameters, "epoch parameters", {
+    "Enabled" => enabled: bool,
+    "EpochRefreshFrequency" => refresh_frequency: u64 = Duration::from_nanos,
+    "FullCheckpointFrequency" => full_checkpoint_frequency: u32,
+    "CleanupSafetyMargin" => cleanup_safety_margin: u64 = Duration::from_nanos,
+    "MinEpochDuration" => min_epoch_duration: u64 = Duration::from_nanos,
+    "EpochAdvanceOnCountThreshold" => advance_on_count: u32,
+    "EpochAdvanceOnTotalSizeBytesThreshold" => advance_on_total_size_bytes: u64,
+    "DeleteParallelism" => delete_parallelism: u32,
+}, unknown);
 
 impl EpochParameters {
     /// What Kopia gives a new repository of version 2 or 3.
@@ -49,6 +63,7 @@ impl EpochParameters {
             advance_on_count: 20,
             advance_on_total_size_bytes: 10 << 20,
             delete_parallelism: 4,
+            unknown: UnknownMembers::default(),
         }
     }
 
@@ -109,22 +124,7 @@ impl EpochParameters {
     }
 }
 
-/// `null` leaves the default.
-pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// Durations as JSON numbers of nanoseconds; Kopia keeps them in 63 bits.
-pub(super) mod nanoseconds {
-    use super::*;
-
-    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        or_default(deserializer).map(Duration::from_nanos)
-    }
+pub(super) fn nanoseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_i64(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }

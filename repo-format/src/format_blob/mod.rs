@@ -9,7 +9,7 @@ mod upgrade;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use blob_config::{BlobConfig, RetentionMode};
 pub use epoch_parameters::EpochParameters;
@@ -22,6 +22,8 @@ pub use upgrade::{IfNotUnderstood, RequiredFeature, UpgradeLock};
 
 use crate::FormatError;
 use crate::encryption::NONCE_LEN;
+pub use crate::json::UnknownMembers;
+use crate::json::lenient::read_object;
 
 /// The name of the format blob.
 pub const FORMAT_BLOB_NAME: &str = "kopia.repository";
@@ -39,6 +41,7 @@ pub const BLOB_CONFIG_NAME: &str = "kopia.blobcfg";
 /// | `keyAlgo`              | `key_derivation` | how the password becomes a key                      |
 /// | `encryption`           | (always the one) | `AES256_GCM`                                        |
 /// | `encryptedBlockFormat` | `sealed_format`  | base64: nonce, ciphertext and tag of the inner JSON |
+/// | any other              | `unknown`        | kept                                                |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormatBlob {
     /// What wrote the blob.
@@ -53,20 +56,33 @@ pub struct FormatBlob {
     pub key_derivation: KeyDerivation,
     /// The sealed inner JSON.
     pub sealed_format: Vec<u8>,
+    /// Other members of the envelope.
+    pub unknown: UnknownMembers,
 }
 
-#[derive(Default, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Envelope {
-    tool: Option<String>,
-    build_version: Option<String>,
-    build_info: Option<String>,
+    tool: String,
+    build_version: String,
+    build_info: String,
     #[serde(rename = "uniqueID")]
-    unique_id: Option<String>,
-    key_algo: Option<String>,
-    encryption: Option<String>,
-    encrypted_block_format: Option<String>,
+    unique_id: String,
+    key_algo: String,
+    encryption: String,
+    encrypted_block_format: String,
+    #[serde(flatten)]
+    unknown: UnknownMembers,
 }
+read_object!(Envelope, "a format blob", {
+    "tool" => tool: String,
+    "buildVersion" => build_version: String,
+    "buildInfo" => build_info: String,
+    "uniqueID" => unique_id: String,
+    "keyAlgo" => key_algo: String,
+    "encryption" => encryption: String,
+    "encryptedBlockFormat" => encrypted_block_format: String,
+}, unknown);
 
 impl FormatBlob {
     /// A shorter identity is refused.
@@ -75,18 +91,20 @@ impl FormatBlob {
     pub const UNIQUE_ID_NEW_LEN: usize = 32;
     const ENCRYPTION: &'static str = "AES256_GCM";
 
-    /// Reads a format blob. Unknown members are ignored; an unknown key derivation or encryption is named in the error.
+    /// Reads a format blob. Unknown members are kept; an unknown key derivation or encryption is named in the error.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
         let envelope: Envelope = serde_json::from_slice(bytes).map_err(|source| FormatError::Json {
             what: "the format blob",
             source,
         })?;
-        let encryption = envelope.encryption.unwrap_or_default();
-        if encryption != Self::ENCRYPTION {
-            return Err(FormatError::unknown_algorithm("format blob encryption", &encryption));
+        if envelope.encryption != Self::ENCRYPTION {
+            return Err(FormatError::unknown_algorithm(
+                "format blob encryption",
+                &envelope.encryption,
+            ));
         }
-        let key_derivation = KeyDerivation::from_name(&envelope.key_algo.unwrap_or_default())?;
-        let unique_id = from_base64("uniqueID", &envelope.unique_id.unwrap_or_default())?;
+        let key_derivation = KeyDerivation::from_name(&envelope.key_algo)?;
+        let unique_id = from_base64("uniqueID", &envelope.unique_id)?;
         if unique_id.len() < Self::UNIQUE_ID_MIN_LEN {
             let found = format!("{} bytes long", unique_id.len());
             return Err(FormatError::bad_format_member(
@@ -96,30 +114,29 @@ impl FormatBlob {
             ));
         }
         Ok(Self {
-            tool: envelope.tool.unwrap_or_default(),
-            build_version: envelope.build_version.unwrap_or_default(),
-            build_info: envelope.build_info.unwrap_or_default(),
+            tool: envelope.tool,
+            build_version: envelope.build_version,
+            build_info: envelope.build_info,
             unique_id,
             key_derivation,
-            sealed_format: from_base64(
-                "encryptedBlockFormat",
-                &envelope.encrypted_block_format.unwrap_or_default(),
-            )?,
+            sealed_format: from_base64("encryptedBlockFormat", &envelope.encrypted_block_format)?,
+            unknown: envelope.unknown,
         })
     }
 
     /// The bytes of the blob, byte for byte as Kopia writes them: indented by two spaces, one line feed at the end.
     pub fn encode(&self) -> Vec<u8> {
         let envelope = Envelope {
-            tool: Some(self.tool.clone()),
-            build_version: Some(self.build_version.clone()),
-            build_info: Some(self.build_info.clone()),
-            unique_id: Some(STANDARD.encode(&self.unique_id)),
-            key_algo: Some(self.key_derivation.name().to_owned()),
-            encryption: Some(Self::ENCRYPTION.to_owned()),
-            encrypted_block_format: Some(STANDARD.encode(&self.sealed_format)),
+            tool: self.tool.clone(),
+            build_version: self.build_version.clone(),
+            build_info: self.build_info.clone(),
+            unique_id: STANDARD.encode(&self.unique_id),
+            key_algo: self.key_derivation.name().to_owned(),
+            encryption: Self::ENCRYPTION.to_owned(),
+            encrypted_block_format: STANDARD.encode(&self.sealed_format),
+            unknown: self.unknown.clone(),
         };
-        let mut bytes = serde_json::to_vec_pretty(&envelope).expect("a struct of strings is always JSON");
+        let mut bytes = serde_json::to_vec_pretty(&envelope).expect("a struct of strings and JSON is always JSON");
         bytes.push(b'\n');
         bytes
     }
@@ -130,16 +147,17 @@ impl FormatBlob {
         self.key_derivation.derive(password, &self.unique_id)
     }
 
-    /// The same blob sealed for another password: same identity, same data keys, so no content changes. Refused when
-    /// the repository does not allow it. The blob configuration has to be sealed anew as well, and stored **before**
+    /// The same blob sealed for another password: what is sealed stays byte for byte, so the data keys are the same and
+    /// no content changes. Refused when the repository does not allow it. The blob configuration has to be sealed anew as well, and stored **before**
     /// this blob.
     pub fn change_key(&self, old: &FormatKey, new: &FormatKey, nonce: &[u8; NONCE_LEN]) -> Result<Self, FormatError> {
-        let format = RepositoryFormat::unseal(self, old)?;
-        if !format.enable_password_change {
+        let json = old.open(&self.unique_id, &self.sealed_format);
+        let json = json.ok_or(FormatError::WrongPassword)?;
+        if !RepositoryFormat::from_json(&json)?.enable_password_change {
             return Err(FormatError::PasswordChangeDisabled);
         }
         Ok(Self {
-            sealed_format: format.seal(&self.unique_id, new, nonce),
+            sealed_format: new.seal(&self.unique_id, nonce, &json),
             ..self.clone()
         })
     }

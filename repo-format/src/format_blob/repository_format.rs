@@ -1,13 +1,14 @@
 //! The charter room: the sealed part of the format blob. Algorithms, keys, limits.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::{EpochParameters, FormatBlob, FormatKey, RequiredFeature, Secret, UpgradeLock};
+use super::{EpochParameters, FormatBlob, FormatKey, RequiredFeature, Secret, UnknownMembers, UpgradeLock};
 use crate::FormatError;
 use crate::encryption::{EncryptionAlgorithm, NONCE_LEN};
 use crate::hashing::HashAlgorithm;
+use crate::json::lenient::read_object;
 use crate::quantity::PackOffset;
 
 /// The version of a repository. Versions 2 and 3 differ in nothing but the number.
@@ -60,6 +61,7 @@ impl FormatVersion {
 /// | `splitter`             | `FIXED`; left out when empty                       |
 /// | `upgradeLock`          | nobody upgrades; left out                          |
 /// | `requiredFeatures`     | none; left out                                     |
+/// | any other              | kept in `unknown`                                  |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryFormat {
     /// How contents are named.
@@ -88,15 +90,24 @@ pub struct RepositoryFormat {
     pub upgrade_lock: Option<UpgradeLock>,
     /// What a program has to understand; [`RepositoryFormat::warnings`] has those that this build does not.
     pub required_features: Vec<RequiredFeature>,
+    /// Other members of `format`.
+    pub unknown: UnknownMembers,
+    /// Members beside `format`.
+    pub unknown_beside: UnknownMembers,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Serialize)]
 struct Inner {
-    format: Members,
+    format: Option<Members>,
+    #[serde(flatten)]
+    unknown: UnknownMembers,
 }
+read_object!(Inner, "a sealed repository format", {
+    "format" => format: Members = Some,
+}, unknown);
 
-#[derive(Default, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Members {
     hash: Option<String>,
     encryption: Option<String>,
@@ -117,7 +128,25 @@ struct Members {
     upgrade_lock: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     required_features: Option<Vec<RequiredFeature>>,
+    #[serde(flatten)]
+    unknown: UnknownMembers,
 }
+read_object!(Members, "a repository format", {
+    "hash" => hash: String = Some,
+    "encryption" => encryption: String = Some,
+    "ecc" => ecc: String = Some,
+    "eccOverheadPercent" => ecc_overhead_percent: i64 = Some,
+    "secret" => secret: Secret = Some,
+    "masterKey" => master_key: Secret = Some,
+    "version" => version: i64 = Some,
+    "maxPackSize" => max_pack_size: i64 = Some,
+    "indexVersion" => index_version: i64 = Some,
+    "epochParameters" => epoch_parameters: EpochParameters = Some,
+    "enablePasswordChange" => enable_password_change: bool = Some,
+    "splitter" => splitter: String = Some,
+    "upgradeLock" => upgrade_lock: Box<RawValue> = Some,
+    "requiredFeatures" => required_features: Vec<RequiredFeature> = Some,
+}, unknown);
 
 impl RepositoryFormat {
     /// The default size of a pack, in bytes.
@@ -146,6 +175,8 @@ impl RepositoryFormat {
             splitter: "DYNAMIC-4M-BUZHASH".to_owned(),
             upgrade_lock: None,
             required_features: Vec::new(),
+            unknown: UnknownMembers::default(),
+            unknown_beside: UnknownMembers::default(),
         }
     }
 
@@ -156,7 +187,8 @@ impl RepositoryFormat {
             what: Self::WHAT,
             source,
         };
-        let Inner { format } = serde_json::from_slice(json).map_err(not_json)?;
+        let Inner { format, unknown } = serde_json::from_slice(json).map_err(not_json)?;
+        let format = format.unwrap_or_default();
         let upgrade_lock = format.upgrade_lock.as_deref().map(UpgradeLock::from_raw);
         let format = Self {
             ecc_overhead_percent: ecc_overhead(format.ecc.as_deref(), format.ecc_overhead_percent)?,
@@ -172,6 +204,8 @@ impl RepositoryFormat {
             splitter: format.splitter.unwrap_or_default(),
             upgrade_lock: upgrade_lock.transpose().map_err(not_json)?,
             required_features: format.required_features.unwrap_or_default(),
+            unknown: format.unknown,
+            unknown_beside: unknown,
         };
         if format.epoch.enabled && format.epoch.full_checkpoint_frequency == 0 {
             return Err(FormatError::bad_format_member(
@@ -184,11 +218,11 @@ impl RepositoryFormat {
         Ok(format)
     }
 
-    /// The inner JSON, byte for byte as Kopia writes it.
+    /// The inner JSON, byte for byte as Kopia writes it, with the members that were not known behind the others.
     pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
         let with_ecc = self.ecc_overhead_percent > 0;
         let inner = Inner {
-            format: Members {
+            format: Some(Members {
                 hash: Some(self.hash.name().to_owned()),
                 encryption: Some(self.encryption.name().to_owned()),
                 ecc: with_ecc.then(|| Self::ECC_NAME.to_owned()),
@@ -203,9 +237,11 @@ impl RepositoryFormat {
                 splitter: Some(self.splitter.clone()).filter(|name| !name.is_empty()),
                 upgrade_lock: self.upgrade_lock.as_ref().map(UpgradeLock::to_raw),
                 required_features: (!self.required_features.is_empty()).then(|| self.required_features.clone()),
-            },
+                unknown: self.unknown.clone(),
+            }),
+            unknown: self.unknown_beside.clone(),
         };
-        Zeroizing::new(serde_json::to_vec(&inner).expect("a struct of strings and numbers is always JSON"))
+        Zeroizing::new(serde_json::to_vec(&inner).expect("a struct of strings, numbers and JSON is always JSON"))
     }
 
     /// Opens the sealed part of a format blob. A key that does not fit is [`FormatError::WrongPassword`].

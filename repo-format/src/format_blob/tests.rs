@@ -111,6 +111,7 @@ fn parameters_that_are_not_the_default() {
         advance_on_count: 30,
         advance_on_total_size_bytes: 20 << 20,
         delete_parallelism: 8,
+        unknown: UnknownMembers::default(),
     };
     assert_eq!(format.epoch, expected);
 }
@@ -253,6 +254,47 @@ fn changing_the_password_is_what_kopia_does() {
 }
 
 #[test]
+fn what_a_later_version_adds_to_the_settings_is_kept() {
+    let opened = open!("feature-warning");
+    let text = |json: &[u8]| String::from_utf8(json.to_vec()).unwrap();
+    // A number that no float holds, spaces, the order of keys: all of it stays as it is.
+    let new = r#""later":{ "z":123456789012345678901234567890, "a":[1.0,"\u00e9"] },"none":null"#;
+    let close = |json: &str, at: &str| {
+        assert!(json.contains(at), "{json}");
+        json.replacen(at, &at.replacen('}', &format!(",{new}}}"), 1), 1)
+    };
+
+    let inner = text(&opened.format.to_json());
+    let mut inner = close(&inner, r#""DeleteParallelism":4}"#);
+    for at in ["}}]}}", "}]}}", "]}}", "}"] {
+        let (head, tail) = inner.split_at(inner.len() - at.len());
+        inner = format!("{head}{}", close(tail, "}"));
+    }
+    let format = RepositoryFormat::from_json(inner.as_bytes()).unwrap();
+    assert_eq!(inner.matches(new).count(), 5, "{inner}");
+    assert_eq!(text(&format.to_json()), inner);
+    assert!(format.unknown.names().eq(["later", "none"]));
+    assert!(!format!("{format:?}").contains("123456789012345678901234567890"));
+
+    let envelope = text(&opened.blob.encode()).replacen("\"\n}", "\",\n  \"later\": { \"z\":1e400 }\n}", 1);
+    let blob = FormatBlob::parse(envelope.as_bytes()).unwrap();
+    assert_eq!(text(&blob.encode()), envelope);
+
+    let config = format!("{{{new}}}");
+    assert_eq!(text(&BlobConfig::parse(config.as_bytes()).unwrap().to_json()), config);
+
+    // Sealed for another password it is the same text, even in an order that is not ours.
+    let inner = inner.replacen(r#"{"format""#, r#"{"first": 1 ,"format""#, 1);
+    let unique_id = blob.unique_id.clone();
+    let sealed_format = opened.key.seal(&unique_id, &NONCE, inner.as_bytes());
+    let blob = FormatBlob { sealed_format, ..blob };
+    let key = FormatKey::from_bytes([3; 32]);
+    let changed = blob.change_key(&opened.key, &key, &NONCE).unwrap();
+    assert_eq!(text(&key.open(&unique_id, &changed.sealed_format).unwrap()), inner);
+    assert!(text(&changed.encode()).contains("1e400"));
+}
+
+#[test]
 fn the_maintenance_schedule_opens_with_a_derived_key() {
     let schedule = |opened: &Opened, sealed: &[u8]| {
         let key = derive_application_key(
@@ -298,6 +340,7 @@ fn retention_is_both_members_or_none() {
     let config = BlobConfig {
         retention_mode: Some(RetentionMode::Governance),
         retention_period: Duration::from_secs(48 * 60 * 60),
+        unknown: UnknownMembers::default(),
     };
     let json = r#"{"retentionMode":"GOVERNANCE","retentionPeriod":172800000000000}"#;
     assert_eq!(String::from_utf8(config.to_json()).unwrap(), json);
@@ -413,6 +456,7 @@ prop_compose! {
         let required_features = messages.into_iter().map(|message| RequiredFeature {
             feature: format!("feature {message}"),
             if_not_understood: IfNotUnderstood { warn: true, message, ..IfNotUnderstood::default() },
+            unknown: UnknownMembers::default(),
         });
         RepositoryFormat {
             hash,
@@ -446,6 +490,7 @@ proptest! {
             unique_id: unique_id.to_vec(),
             key_derivation: KeyDerivation::Pbkdf2Sha256_600000,
             sealed_format: format.seal(&unique_id, &key, &NONCE),
+            unknown: UnknownMembers::default(),
         };
         let read = FormatBlob::parse(&blob.encode()).unwrap();
         prop_assert_eq!(&read, &blob);

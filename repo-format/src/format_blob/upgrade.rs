@@ -4,37 +4,51 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::epoch_parameters::or_default;
+use super::UnknownMembers;
+use crate::json::lenient::read_object;
 
 /// A feature that a program has to understand before it may use the repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequiredFeature {
     /// The name of the feature.
-    #[serde(deserialize_with = "or_default")]
     pub feature: String,
     /// What a program does that does not know it.
-    #[serde(rename = "ifNotUnderstood", deserialize_with = "or_default")]
+    #[serde(rename = "ifNotUnderstood")]
     pub if_not_understood: IfNotUnderstood,
+    /// Other members.
+    #[serde(flatten)]
+    pub unknown: UnknownMembers,
 }
+read_object!(RequiredFeature, "a required feature", {
+    "feature" => feature: String,
+    "ifNotUnderstood" => if_not_understood: IfNotUnderstood,
+}, unknown);
 
 /// What a program does that does not know a [`RequiredFeature`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct IfNotUnderstood {
     /// Warn and go on, instead of refusing the repository.
-    #[serde(deserialize_with = "or_default")]
     pub warn: bool,
     /// What to tell the user.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Where the user can read more.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub url: String,
     /// The version of Kopia that knows the feature.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub upgrade_to_version: String,
+    /// Other members.
+    #[serde(flatten)]
+    pub unknown: UnknownMembers,
 }
+read_object!(IfNotUnderstood, "what to do without a required feature", {
+    "warn" => warn: bool,
+    "message" => message: String,
+    "url" => url: String,
+    "upgradeToVersion" => upgrade_to_version: String,
+}, unknown);
 
 impl RequiredFeature {
     /// What this build understands.

@@ -12,13 +12,17 @@ use super::lossy_name;
 /// Writes `Deserialize` for a struct with a default: members by key, the case of ASCII letters in it being free;
 /// unknown keys are passed over, `null` leaves the default, and of two equal keys the later one counts.
 ///
-/// `"key" => field: Type` reads a `Type`; `= function` afterwards turns it into the field.
+/// `"key" => field: Type` reads a `Type`; `= function` afterwards turns it into the field. A field named at the end,
+/// an [`UnknownMembers`](super::UnknownMembers), keeps the unknown members.
 macro_rules! read_object {
-    ($target:ty, $what:literal, { $($key:literal => $field:ident: $read:ty $(= $convert:expr)?),* $(,)? }) => {
+    (
+        $target:ty, $what:literal,
+        { $($key:literal => $field:ident: $read:ty $(= $convert:expr)?),* $(,)? } $(, $unknown:ident)?
+    ) => {
         impl<'de> serde::Deserialize<'de> for $target {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Members;
-                impl<'de> serde::de::Visitor<'de> for Members {
+                struct Object;
+                impl<'de> serde::de::Visitor<'de> for Object {
                     type Value = $target;
 
                     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,14 +38,18 @@ macro_rules! read_object {
                                 }
                                 continue;
                             })*
-                            map.next_value::<serde::de::IgnoredAny>()?;
+                            read_object!(@unknown object, key, map $($unknown)?);
                         }
                         Ok(object)
                     }
                 }
-                deserializer.deserialize_map(Members)
+                deserializer.deserialize_map(Object)
             }
         }
+    };
+    (@unknown $object:ident, $key:ident, $map:ident) => { $map.next_value::<serde::de::IgnoredAny>()?; };
+    (@unknown $object:ident, $key:ident, $map:ident $unknown:ident) => {
+        $object.$unknown.keep($key.to_text(), $map.next_value()?);
     };
     (@convert $member:ident) => { $member };
     (@convert $member:ident $convert:expr) => { $convert($member) };
@@ -56,6 +64,11 @@ impl Key<'_> {
     /// Whether this is the key `key` to Go's decoder.
     pub(crate) fn is(&self, key: &str) -> bool {
         self.0.eq_ignore_ascii_case(key.as_bytes())
+    }
+
+    /// The key as text.
+    pub(crate) fn to_text(&self) -> String {
+        lossy_name(&self.0)
     }
 }
 

@@ -181,11 +181,9 @@ impl Reach {
     }
 }
 
-/// Reads a whole list of parts: at least one, each beginning where the one before it ends, empty ones allowed.
-///
-/// # Errors
-/// As [`IndirectReader::push`] and [`IndirectReader::finish`].
-pub fn decode_indirect(bytes: &[u8]) -> Result<Vec<IndirectEntry>, FormatError> {
+/// A whole list of parts, for tests.
+#[cfg(test)]
+pub(crate) fn decode_indirect(bytes: &[u8]) -> Result<Vec<IndirectEntry>, FormatError> {
     let mut entries = Vec::new();
     let mut reader = IndirectReader::new();
     reader.push(bytes, |entry| entries.push(entry))?;
@@ -194,7 +192,8 @@ pub fn decode_indirect(bytes: &[u8]) -> Result<Vec<IndirectEntry>, FormatError> 
 }
 
 /// The length in bytes of the object that these parts make up.
-pub fn total_len(entries: &[IndirectEntry]) -> u64 {
+#[cfg(test)]
+pub(crate) fn total_len(entries: &[IndirectEntry]) -> u64 {
     entries.last().and_then(IndirectEntry::end).unwrap_or(0)
 }
 

@@ -4,4 +4,6 @@ mod concatenation;
 mod indirect;
 
 pub use concatenation::{PartObject, PartRange, Parts, concatenate, part_lengths};
-pub use indirect::{IndirectEntry, IndirectReader, IndirectWriter, decode_indirect, encode_indirect, total_len};
+pub use indirect::{IndirectEntry, IndirectReader, IndirectWriter, encode_indirect};
+#[cfg(test)]
+pub(crate) use indirect::{decode_indirect, total_len};

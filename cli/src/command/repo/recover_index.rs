@@ -38,7 +38,7 @@ impl RecoverIndex {
         let stop = context.interrupt.heed();
         let progress = Arc::new(RecoverProgress::default());
         let seen = progress.clone();
-        let meter = Meter::start(context.options.json, "packs", move || Reading {
+        let meter = Meter::start(context.options.json, "pack", move || Reading {
             items: seen.packs.load(Ordering::Relaxed),
             ..Reading::default()
         });

@@ -12,8 +12,8 @@ use crate::context::{Context, refuse_lost_index};
 use crate::exit::Exit;
 
 const EXAMPLES: &str = "\
-First the structure: every index must open, and every content must lie wholly in a pack that is there. Then contents are \
-read, decrypted and hashed again. When something is wrong, the files that suffer from it are looked for, and the exit code \
+First the structure: every index must open, and every content must lie wholly in a pack that is there, and a \
+pack that is in no index must have a reason. Then contents are read, decrypted and hashed again. When something is wrong, the files that suffer from it are looked for, and the exit code \
 is 1. Nothing is changed.
 
 Examples:

@@ -226,7 +226,7 @@ fn resolved(path: PathBuf) -> std::io::Result<PathBuf> {
 
 fn meter(context: &Context, progress: &Arc<Progress>) -> Meter {
     let progress = progress.clone();
-    Meter::start(context.options.json, "files", move || Reading {
+    Meter::start(context.options.json, "file", move || Reading {
         bytes: progress.bytes_done(),
         bytes_expected: progress.expected_bytes.load(Ordering::Relaxed),
         items: progress.files_done(),

@@ -1,6 +1,7 @@
 //! The way out of the archive: `snapshot restore`.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use windlass_mover::restore::{DirectoryTimes, Overwrite, RestoreOptions, Restore
 
 use super::place::{Found, ID_HELP, Place};
 use crate::context::Context;
-use crate::exit::Exit;
+use crate::exit::{Exit, TargetUnusable};
 use crate::figures::{chain, count, duration, parse_size, rate, shown, size, things};
 use crate::output;
 use crate::progress::{Meter, Reading, say};
@@ -25,8 +26,8 @@ A folder becomes TARGET itself, which is made if it is not there. A file or link
 TARGET is a folder. Owners are given back only to root; modes, times and links to everybody. On a block device, the bytes \
 of a volume are written.
 
-What cannot be restored is listed, and the rest is restored: the exit code is then 3. After Ctrl-C, run the same command \
-with --overwrite changed to go on.
+What cannot be restored is listed, and the rest is restored: the exit code is then 3. A target that is full or cannot be written \
+to ends the restore with 1. After that, and after Ctrl-C, run the same command with --overwrite changed to go on.
 
 Examples:
     windlass snapshot restore 3f2a /tmp/restored
@@ -85,7 +86,9 @@ enum Times {
 }
 
 impl Restore {
-    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) fn run(mut self, context: &Context) -> anyhow::Result<Exit> {
+        // The same place without doubled slashes and single dots, for messages.
+        self.target = self.target.components().collect();
         let place = Place::parse(&self.place)?;
         let repository = context.open()?;
         let found = place.find(&repository)?;
@@ -102,7 +105,11 @@ impl Restore {
                     "the restore is incomplete; the same command with --overwrite changed goes on from there",
                 );
             }
-            restored => restored.with_context(|| format!("cannot restore to {}", self.target.display()))?,
+            Err(source) if is_of_the_disk(&source) => {
+                let target = self.shown_target();
+                return Err(TargetUnusable { target, source }.into());
+            }
+            restored => restored.with_context(|| format!("cannot restore to {}", self.shown_target()))?,
         };
         self.show(context, &found, &report, began.elapsed())?;
         Ok(if report.is_complete() {
@@ -110,6 +117,10 @@ impl Restore {
         } else {
             Exit::Partial
         })
+    }
+
+    fn shown_target(&self) -> String {
+        shown(self.target.as_os_str().as_encoded_bytes())
     }
 
     fn options(&self, found: &Found) -> RestoreOptions {
@@ -162,10 +173,17 @@ impl Restore {
         }
         output::text(&format!(
             "Restored to {}\n\n{}",
-            self.target.display(),
+            self.shown_target(),
             facts(report, time).render("  ")
         ))
     }
+}
+
+/// Whether the disk of the target is full, or takes no writes.
+fn is_of_the_disk(error: &MoverError) -> bool {
+    use ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error, MoverError::File { source, .. }
+        if matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
 }
 
 fn facts(report: &RestoreReport, time: Duration) -> Facts {
@@ -180,23 +198,18 @@ fn facts(report: &RestoreReport, time: Duration) -> Facts {
         format!("{}, {}", count(report.directories), things(report.links, "link")),
     );
     if report.skipped > 0 {
-        facts.add(
-            "left alone",
-            format!("{} that were there already", count(report.skipped)),
-        );
+        facts.add("left alone", format!("{} already there", count(report.skipped)));
     }
     if report.removed > 0 {
-        facts.add(
-            "deleted",
-            format!("{} that were not in the snapshot", count(report.removed)),
-        );
+        facts.add("deleted", format!("{} not in the snapshot", count(report.removed)));
     }
     if report.unowned > 0 {
         facts.add(
             "not owned",
             format!(
-                "{} belong to you now, because only root can give files away",
-                count(report.unowned)
+                "{} {} to you now, because only root can give files away",
+                count(report.unowned),
+                if report.unowned == 1 { "belongs" } else { "belong" }
             ),
         );
     }
@@ -208,7 +221,7 @@ fn facts(report: &RestoreReport, time: Duration) -> Facts {
 
 fn meter(context: &Context, found: &Found, progress: &Arc<RestoreProgress>) -> Meter {
     let (progress, bytes_expected) = (progress.clone(), found.entry.shown_size());
-    Meter::start(context.options.json, "files", move || Reading {
+    Meter::start(context.options.json, "file", move || Reading {
         bytes: progress.bytes.load(Ordering::Relaxed),
         bytes_expected,
         items: progress.files.load(Ordering::Relaxed),

@@ -8,7 +8,7 @@ use super::described::{self, Amount, source_text};
 use super::place::{Found, ID_HELP, Place};
 use crate::context::Context;
 use crate::exit::{Exit, WrongUse};
-use crate::figures::{count, duration, moment, shown, size};
+use crate::figures::{count, duration, moment, shown, size, things};
 use crate::output;
 use crate::table::Facts;
 
@@ -102,13 +102,11 @@ fn text(found: &Found) -> String {
         ),
     );
     if stats.excluded_file_count + stats.excluded_dir_count > 0 {
-        let (files, folders) = (count(stats.excluded_file_count), count(stats.excluded_dir_count));
+        let files = things(stats.excluded_file_count, "file");
+        let folders = things(stats.excluded_dir_count, "folder");
         facts.add(
             "ignored",
-            format!(
-                "{files} files of {} and {folders} folders, by rules",
-                size(stats.excluded_total_size)
-            ),
+            format!("{files} of {} and {folders}, by rules", size(stats.excluded_total_size)),
         );
     }
     for (key, value) in &manifest.tags {
@@ -126,6 +124,7 @@ fn text(found: &Found) -> String {
     {
         let ignored = match summary.num_ignored_errors {
             0 => String::new(),
+            1 => ", 1 more was ignored by the policy".to_owned(),
             ignored => format!(", {} more were ignored by the policy", count(ignored)),
         };
         text += &format!("\n{} could not be read{ignored}:\n", count(summary.num_failed));

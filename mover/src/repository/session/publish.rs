@@ -1,8 +1,9 @@
 //! The release desk: what a session has stored is given to all, in the only order that is safe.
 
 use windlass_repo_format::compression::Compression;
+use windlass_repo_format::epoch::uncompacted_blob_prefix;
 use windlass_repo_format::id::{BlobId, ContentPrefix};
-use windlass_repo_format::index::encode_v2;
+use windlass_repo_format::index::{ENTRIES_MAX_PER_INDEX, IndexEntry, encode_v2};
 use windlass_repo_format::manifest::encode_batch;
 
 use super::pending::Pending;
@@ -14,6 +15,8 @@ use crate::error::{MoverError, Result};
 pub(super) const UNINDEXED_MAX: usize = 50_000;
 /// An index is written at least so often, so that an interrupted session loses little (Kopia flushes as often).
 const FLUSH_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+/// An index that came too late is written again at most until there are so many of it: an epoch lasts minutes at least.
+const LATE_INDEXES_MAX: usize = 10;
 
 impl WriteSession {
     /// Does what is due while a long run goes on: writes an index when many contents wait for one or time has
@@ -23,7 +26,8 @@ impl WriteSession {
         let flush_due = now.duration_since(*lock(&self.last_flush)) >= FLUSH_EVERY;
         let stored = lock(&self.pending).stored;
         if stored >= self.unindexed_max || (stored > 0 && flush_due) {
-            self.publish_stored().await?;
+            self.check_not_failed()?;
+            self.publish_stored().await.inspect_err(|_| self.fail())?;
             *lock(&self.last_flush) = now;
         }
         if self.repository.index_is_ageing() {
@@ -117,6 +121,19 @@ impl WriteSession {
         Ok(())
     }
 
+    /// Writes an index of contents whose packs others stored long ago, and gives how many blobs that took. The entries
+    /// are sorted, one per content.
+    pub(crate) async fn publish_recovered(&self, entries: &[IndexEntry]) -> Result<u64> {
+        let mut count = 0;
+        for entries in entries.chunks(ENTRIES_MAX_PER_INDEX) {
+            let payload = encode_v2(entries).map_err(MoverError::Settings)?;
+            let (blobs, _) = self.write_index(&payload).await?;
+            count += blobs.len() as u64;
+            self.repository.add_own_run(blobs, payload)?;
+        }
+        Ok(count)
+    }
+
     /// Writes an index blob into the current epoch, and looks afterwards whether the epoch was still open to writers.
     ///
     /// A blob that arrives two epochs late may be overlooked by a compaction that ran meanwhile, so it is written
@@ -124,9 +141,9 @@ impl WriteSession {
     async fn write_index(&self, payload: &[u8]) -> Result<(Vec<BlobId>, u64)> {
         let mut written = Vec::new();
         let mut bytes_written = 0;
-        loop {
+        while written.len() < LATE_INDEXES_MAX {
             let epoch = self.repository.read_write_epoch().await?;
-            let prefix = windlass_repo_format::epoch::uncompacted_blob_prefix(epoch);
+            let prefix = uncompacted_blob_prefix(epoch);
             let suffix = format!("{}-c1", self.id);
             let nonce = self.repository.random_bytes();
             let (blob, bytes) = self.repository.sealer().seal_blob(&prefix, &suffix, &nonce, payload);
@@ -136,5 +153,8 @@ impl WriteSession {
                 return Ok((written, bytes_written));
             }
         }
+        Err(MoverError::EpochsRaceAhead {
+            attempts: written.len(),
+        })
     }
 }

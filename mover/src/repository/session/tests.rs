@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use windlass_repo_format::encryption::EncryptionAlgorithm;
 use windlass_repo_format::epoch::epoch_marker;
+use windlass_repo_format::id::ContentPrefix;
 
 use super::{BlobId, ContentId, ContentLen, NewContent, Repository, WriteSession, lock};
 use crate::Identity;
@@ -223,6 +224,55 @@ fn an_index_that_comes_two_epochs_late_is_written_again() {
     }
     block_on(repository.refresh()).unwrap();
     assert_eq!(block_on(repository.read_content(&id)).unwrap(), b"late");
+}
+
+#[test]
+fn epochs_that_race_ahead_for_ever_end_the_session() {
+    let storage = Watched::new();
+    let repository = repository_in(storage.clone());
+    let mut epoch = 0;
+    *lock(&storage.on_put) = Some(Box::new(move |memory, id| {
+        if id.as_str().starts_with("xn") {
+            epoch += 2;
+            for marker in [epoch - 1, epoch] {
+                let body = Bytes::from_static(b"marker");
+                block_on(memory.put(&epoch_marker(marker), body, &PutOptions::default())).unwrap();
+            }
+        }
+    }));
+    let session = repository.write_session().unwrap();
+    block_on(session.write_content(None, b"late", None)).unwrap();
+    let before = names(storage.memory(), "xn").len();
+    let error = block_on(session.flush()).unwrap_err();
+    assert!(matches!(error, MoverError::EpochsRaceAhead { attempts: 10 }), "{error}");
+    assert_eq!(names(storage.memory(), "xn").len(), before + 10);
+    assert!(matches!(block_on(session.flush()), Err(MoverError::SessionFailed)));
+    // Recovery writes its indexes by the same rule.
+    let session = repository.write_session().unwrap();
+    let error = block_on(session.publish_recovered(&[])).map(|blobs| blobs == 0);
+    assert!(matches!(error, Ok(true)), "nothing to write");
+    let entry = windlass_repo_format::index::IndexEntry {
+        timestamp: 5,
+        ..repository
+            .live_contents(Some(ContentPrefix::MANIFEST))
+            .unwrap()
+            .remove(0)
+    };
+    let error = block_on(session.publish_recovered(&[entry])).unwrap_err();
+    assert!(matches!(error, MoverError::EpochsRaceAhead { .. }), "{error}");
+}
+
+#[test]
+fn a_session_that_failed_writes_no_index_on_the_way() {
+    let memory = memory();
+    let mut session = repository_in(Arc::new(memory.clone())).write_session().unwrap();
+    session.unindexed_max = 1;
+    block_on(session.write_content(None, b"stored", None)).unwrap();
+    block_on(session.settle()).unwrap();
+    let indexes = names(&memory, "xn").len();
+    session.fail();
+    assert!(matches!(block_on(session.tend()), Err(MoverError::SessionFailed)));
+    assert_eq!(names(&memory, "xn").len(), indexes);
 }
 
 #[test]

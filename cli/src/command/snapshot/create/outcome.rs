@@ -143,7 +143,12 @@ impl Outcome<'_> {
             facts.add("incomplete", why.as_str());
         }
         if report.failure_count > 0 {
-            facts.add("not read", format!("{} files or folders", count(report.failure_count)));
+            let what = if report.failure_count == 1 {
+                "file or folder"
+            } else {
+                "files or folders"
+            };
+            facts.add("not read", format!("{} {what}", count(report.failure_count)));
         }
         facts
     }
@@ -152,7 +157,7 @@ impl Outcome<'_> {
     fn losses(&self) -> String {
         let mut text = String::new();
         for (kind, lost) in &self.report.lost {
-            text += &format!("  {:>8}  {kind}\n", count(lost.count));
+            text += &format!("  {:>8}  {}\n", count(lost.count), kind.text(lost.count));
             if kind.is_loss() || *kind == LostKind::ChangedWhileRead {
                 for example in lost.examples.iter().take(EXAMPLES_SHOWN) {
                     text += &format!("            {}\n", shown(example));
