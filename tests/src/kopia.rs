@@ -43,6 +43,10 @@ impl Kopia {
 
     /// Runs a command to its end, whatever that end is.
     pub fn try_with_input(&self, arguments: &[&str], stdin: &[u8]) -> Outcome {
+        run(&mut self.command(arguments), stdin)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(peers::program("kopia"));
         command
             .args(arguments)
@@ -54,7 +58,7 @@ impl Kopia {
             .env("HOME", &self.home)
             .env("KOPIA_CHECK_FOR_UPDATES", "false")
             .env("KOPIA_PASSWORD", self.password.borrow().as_str());
-        run(&mut command, stdin)
+        command
     }
 
     /// Runs a command that must succeed.
@@ -198,6 +202,16 @@ impl Kopia {
     #[track_caller]
     pub fn maintain(&self) {
         self.run(&["maintenance", "run", "--full", "--safety=none"]);
+    }
+
+    /// Writes into the repository that only programs may use it that know this feature, or that others shall warn of it.
+    #[track_caller]
+    pub fn require_feature(&self, feature: &str, warn_only: bool) {
+        let feature = format!("--add-required-feature={feature}");
+        let mut arguments = vec!["repository", "set-parameters", &feature];
+        arguments.extend(warn_only.then_some("--warn-on-missing-required-feature"));
+        let mut command = self.command(&arguments);
+        run(command.env("KOPIA_TESTONLY_FLAGS", "1"), &[]).succeeds(); // without it, these options are unknown
     }
 
     /// Makes this client the owner of maintenance, whoever made the repository.

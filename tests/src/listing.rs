@@ -54,6 +54,11 @@ pub struct Slack {
 }
 
 impl Slack {
+    /// The same tree, seen twice.
+    pub const NONE: Self = Self {
+        folder_times: false,
+        link_times: false,
+    };
     /// A source beside what Kopia restored: folders take another time on restore, links lose their nanoseconds.
     pub const RESTORED_BY_KOPIA: Self = Self {
         folder_times: true,
