@@ -9,3 +9,4 @@ mod real_trees;
 mod refusals;
 mod rules;
 mod shapes_of_files;
+mod without_rights;

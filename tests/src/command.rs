@@ -58,6 +58,23 @@ impl Outcome {
     }
 }
 
+/// Checks that a program said all these words, on whichever stream.
+///
+/// # Panics
+/// When it did not, or when it panicked.
+#[track_caller]
+pub fn says(outcome: &Outcome, words: &[&str]) {
+    let said = format!("{}{}", outcome.stderr, String::from_utf8_lossy(&outcome.stdout));
+    for word in words {
+        assert!(
+            said.contains(word),
+            "{} does not say {word:?}:\n{said}",
+            outcome.command
+        );
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
 /// Runs a prepared command to its end, with these bytes as its standard input.
 ///
 /// # Panics

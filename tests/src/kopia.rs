@@ -6,12 +6,14 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::account::Account;
 use crate::command::{Outcome, run};
 use crate::{Shape, peers};
 
 /// One Kopia client: user `u` on host `h`.
 #[derive(Debug)]
 pub struct Kopia {
+    account: Account,
     home: PathBuf,
     repository: PathBuf,
     password: RefCell<String>,
@@ -30,11 +32,15 @@ pub struct KopiaSnapshot {
     pub not_cached: u64,
     /// Errors met, those not ignored.
     pub errors: u64,
+    /// All that is listed.
+    pub json: Value,
 }
 
 impl Kopia {
-    pub(crate) fn new(home: PathBuf, repository: &Path, password: &str) -> Self {
+    pub(crate) fn new(account: Account, home: PathBuf, repository: &Path, password: &str) -> Self {
+        account.own(&home);
         Self {
+            account,
             home,
             repository: repository.to_owned(),
             password: RefCell::new(password.to_owned()),
@@ -47,7 +53,7 @@ impl Kopia {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(peers::program("kopia"));
+        let mut command = self.account.command(&peers::program("kopia"));
         command
             .args(arguments)
             .arg(format!("--config-file={}", self.home.join("config").display()))
@@ -84,6 +90,7 @@ impl Kopia {
     #[track_caller]
     pub fn create(&self, shape: &Shape) {
         std::fs::create_dir_all(&self.repository).expect("the repository's folder can be made");
+        self.account.own(&self.repository);
         self.in_repository("create", &shape.kopia_arguments()).succeeds();
         if shape.compression != "none" {
             self.run(&[
@@ -156,6 +163,7 @@ impl Kopia {
                 cached: number(&snapshot["stats"]["cachedFiles"]),
                 not_cached: number(&snapshot["stats"]["nonCachedFiles"]),
                 errors: number(&snapshot["stats"]["errorCount"]),
+                json: snapshot.clone(),
             });
         snapshots.collect()
     }
@@ -183,7 +191,7 @@ impl Kopia {
     #[track_caller]
     pub fn restore(&self, id: &str, target: &Path) {
         let target = target.to_str().expect("paths of worlds are text");
-        let options: &[&str] = if rustix::process::geteuid().is_root() {
+        let options: &[&str] = if self.account.is_root() {
             &["--no-ignore-permission-errors"]
         } else {
             &[]

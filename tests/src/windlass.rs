@@ -6,12 +6,14 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::account::Account;
 use crate::command::{Outcome, run};
 use crate::{Kind, Listing, Shape};
 
 /// One user of the built program, with one repository.
 #[derive(Debug)]
 pub struct Windlass {
+    account: Account,
     home: PathBuf,
     repository: PathBuf,
 }
@@ -60,8 +62,10 @@ impl WindlassSnapshot {
 }
 
 impl Windlass {
-    pub(crate) fn new(home: PathBuf, repository: &Path, password: &str) -> Self {
+    pub(crate) fn new(account: Account, home: PathBuf, repository: &Path, password: &str) -> Self {
+        account.own(&home);
         let windlass = Self {
+            account,
             home,
             repository: repository.to_owned(),
         };
@@ -90,14 +94,15 @@ impl Windlass {
 
     /// A command that is yet to be run, and that says neither which repository is meant nor what its password is.
     pub fn nameless(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = self.account.command(program());
         command
             .args(arguments)
             .current_dir(&self.home)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", &self.home);
-        for passed_on in ["WINDLASS_CPU", "RUST_BACKTRACE", "TMPDIR"] {
+            .env("HOME", &self.home)
+            .env("TMPDIR", &self.home);
+        for passed_on in ["WINDLASS_CPU", "RUST_BACKTRACE"] {
             if let Some(value) = std::env::var_os(passed_on) {
                 command.env(passed_on, value);
             }
@@ -225,7 +230,7 @@ pub fn workspace() -> &'static Path {
 
 /// The built program: the one named by `WINDLASS_BINARY` (as `tests/run` does, which has just built it), else the one beside this
 /// test, brought up to date first. (Cargo hands a test only the programs of its own package.)
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         if let Some(named) = std::env::var_os("WINDLASS_BINARY") {
