@@ -2,7 +2,6 @@
 
 mod command_line;
 mod defaults;
-mod golden;
 mod interleaved;
 mod matrix;
 mod real_trees;

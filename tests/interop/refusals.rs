@@ -212,10 +212,7 @@ fn a_feature_that_nobody_knows_is_warned_of_or_refused_as_kopia_does() {
         return;
     };
     let repository = world.path("repository");
-    let (kopia, windlass) = (
-        world.kopia(&repository, "password"),
-        world.windlass(&repository, "password"),
-    );
+    let (kopia, windlass) = world.both(&repository);
     let source = world.path("source");
     Tree::sized(&source, 1, &[1000]);
     kopia.create(&Shape::default());

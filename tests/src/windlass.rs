@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
 use crate::account::Account;
-use crate::command::{Outcome, run};
+use crate::command::{Outcome, run, run_measured};
 use crate::{Kind, Listing, Shape};
 
 /// One user of the built program, with one repository.
@@ -16,6 +17,7 @@ pub struct Windlass {
     account: Account,
     home: PathBuf,
     repository: PathBuf,
+    peak_memory: AtomicU64,
 }
 
 /// A snapshot as Windlass prints it.
@@ -68,6 +70,7 @@ impl Windlass {
             account,
             home,
             repository: repository.to_owned(),
+            peak_memory: AtomicU64::new(0),
         };
         std::fs::write(windlass.password_file(), password).expect("the home is ours");
         windlass
@@ -79,7 +82,14 @@ impl Windlass {
 
     /// Runs a command to its end, whatever that end is, in a home of its own and with nothing of the caller's environment.
     pub fn try_run(&self, arguments: &[&str]) -> Outcome {
-        run(&mut self.command(arguments), &[])
+        let (outcome, peak) = run_measured(&mut self.command(arguments));
+        self.peak_memory.fetch_max(peak, Ordering::Relaxed);
+        outcome
+    }
+
+    /// The most memory that any run of a command had, in bytes, mapped files included.
+    pub fn peak_memory(&self) -> u64 {
+        self.peak_memory.load(Ordering::Relaxed)
     }
 
     /// A command that is yet to be run.

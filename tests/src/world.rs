@@ -47,6 +47,14 @@ impl World {
         Windlass::new(Account::Caller, self.home("windlass"), repository, password)
     }
 
+    /// A Kopia and a Windlass with one repository, whose password is `password`.
+    pub fn both(&self, repository: &Path) -> (Kopia, Windlass) {
+        (
+            self.kopia(repository, "password"),
+            self.windlass(repository, "password"),
+        )
+    }
+
     /// The same Kopia, run by a user without any rights. Takes root.
     pub fn nobodys_kopia(&self, repository: &Path, password: &str) -> Kopia {
         let home = self.home("nobodys-kopia");
