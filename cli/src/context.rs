@@ -107,6 +107,14 @@ impl Context {
         let options = OpenOptions::new(self.identity.clone());
         let opened = Repository::open(Arc::new(storage.clone()), Unlock::Password(password), options);
         let repository = block_on(opened).map_err(|error| explained(error, place))?;
+        for unknown in repository.format().warnings() {
+            // Those without which nobody may go on have been refused.
+            let (feature, message) = (&unknown.feature, &unknown.if_not_understood.message);
+            warn!(
+                feature,
+                message, "the repository uses a feature that this program does not know"
+            );
+        }
         if storage.sharding_is_guess() {
             warn!(folder = %place.folder.display(), "no .shards file; blobs are kept in folders of 3 and 3 letters");
         }

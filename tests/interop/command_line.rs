@@ -1,18 +1,17 @@
 //! The counter: what a user types, what is said, and the exit code that a script goes by. No other program is needed here.
 
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use windlass_tests::command::{Outcome, run};
-use windlass_tests::{Listing, Need, Seed, Shape, Slack, Tree, Windlass, World};
+use windlass_tests::command::{Outcome, run, says};
+use windlass_tests::{Listing, Seed, Shape, Slack, Tree, Windlass, World};
 
 /// A user with a repository and a small folder.
 struct Scene {
@@ -45,19 +44,6 @@ impl Scene {
     fn nameless(&self, arguments: &[&str]) -> Outcome {
         run(&mut self.windlass.nameless(arguments), &[])
     }
-}
-
-#[track_caller]
-fn says(outcome: &Outcome, words: &[&str]) {
-    let said = format!("{}{}", outcome.stderr, String::from_utf8_lossy(&outcome.stdout));
-    for word in words {
-        assert!(
-            said.contains(word),
-            "{} does not say {word:?}:\n{said}",
-            outcome.command
-        );
-    }
-    assert!(!said.contains("panicked"), "{said}");
 }
 
 #[test]
@@ -279,91 +265,6 @@ fn names_that_cannot_be_kept_exit_3_and_special_files_do_not() {
         .try_run(&["snapshot", "create", scene.source()])
         .exits_with(3);
     says(&made, &["not UTF-8", "bad-\u{fffd}", "fifo,"]);
-}
-
-/// A copy of the program and a home where anybody can use them, and a way to be anybody.
-struct Nobody {
-    program: PathBuf,
-    home: PathBuf,
-}
-
-impl Nobody {
-    const ID: u32 = 65_534;
-
-    fn in_world(world: &World, windlass: &Windlass) -> Self {
-        let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755)).expect("the world is ours");
-        open(world.path("x").parent().expect("worlds are folders"));
-        let (program, home) = (world.path("program"), world.path("home-of-nobody"));
-        fs::copy(windlass.nameless(&[]).get_program(), &program).expect("the program can be copied");
-        open(&program);
-        fs::create_dir(&home).expect("the world is ours");
-        chown(&home, Some(Self::ID), Some(Self::ID)).expect("root may give folders away");
-        Self { program, home }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Outcome {
-        let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("HOME", &self.home)
-            .current_dir(&self.home);
-        run(command.uid(Self::ID).gid(Self::ID), &[])
-    }
-}
-
-#[test]
-fn what_cannot_be_read_is_listed_and_the_rest_is_kept() {
-    let Some(world) = World::with(&[Need::Root]) else {
-        return;
-    };
-    let windlass = world.windlass(&world.path("repository"), "password");
-    let nobody = Nobody::in_world(&world, &windlass);
-    let tree = Tree::grow(&world.path("source"));
-    tree.file("readable", b"kept");
-    tree.file("secret", b"not kept");
-    tree.file("locked/inside", b"not kept");
-    for (name, mode) in [("secret", 0o600), ("locked", 0o700)] {
-        fs::set_permissions(tree.root().join(name), Permissions::from_mode(mode)).expect("the tree is ours");
-    }
-    let source = tree.root().to_str().expect("paths of worlds are text");
-    let made = nobody.run(&["snapshot", "create", source]).exits_with(3);
-    says(&made, &["secret: Permission denied", "locked: Permission denied"]);
-    let made = nobody
-        .run(&["snapshot", "create", source, "--json"])
-        .exits_with(3)
-        .json();
-    assert_eq!(made["errorCount"], 2);
-    assert_eq!(made["errors"][0]["path"], "locked");
-    assert_eq!(made["files"], 1);
-    let id = made["id"].as_str().expect("a snapshot has an id");
-    let restored = world.path("home-of-nobody/restored");
-    nobody
-        .run(&[
-            "snapshot",
-            "restore",
-            id,
-            restored.to_str().expect("paths of worlds are text"),
-        ])
-        .succeeds();
-    assert_eq!(fs::read(restored.join("readable")).expect("it was restored"), b"kept");
-    nobody
-        .run(&["snapshot", "create", &format!("{source}/secret")])
-        .exits_with(1);
-
-    let refused = nobody.run(&["--repo", "/proc/repository", "repo", "init"]);
-    assert_ne!(refused.code, Some(0));
-    fs::create_dir(world.path("not-theirs")).expect("the world is ours");
-    let not_theirs = world.path("not-theirs/repository");
-    let not_theirs = not_theirs.to_str().expect("paths of worlds are text");
-    fs::write(world.path("password"), "password").expect("the world is ours");
-    let password = format!("--password-file={}", world.path("password").display());
-    says(
-        &nobody
-            .run(&["--repo", not_theirs, &password, "repo", "init"])
-            .exits_with(1),
-        &["permission denied"],
-    );
 }
 
 /// Waits until something has come true.

@@ -16,10 +16,7 @@ fn twenty_rounds_of_kopia_and_windlass_in_turn() {
         return;
     };
     let repository = world.path("repository");
-    let (kopia, windlass) = (
-        world.kopia(&repository, "password"),
-        world.windlass(&repository, "password"),
-    );
+    let (kopia, windlass) = world.both(&repository);
     kopia.create(&Shape {
         splitter: "DYNAMIC-128K-BUZHASH",
         ..Shape::default()

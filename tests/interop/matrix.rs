@@ -20,11 +20,7 @@ fn both_directions(shape: Shape) {
 
 #[track_caller]
 fn from_kopia_to_windlass(world: &World, shape: &Shape, source: &std::path::Path, wanted: &Listing) {
-    let repository = world.path("made-by-kopia");
-    let (kopia, windlass) = (
-        world.kopia(&repository, "password"),
-        world.windlass(&repository, "password"),
-    );
+    let (kopia, windlass) = world.both(&world.path("made-by-kopia"));
     kopia.create(shape);
     let theirs = kopia.snapshot(source, &[]);
     let gone = world.path("gone");
@@ -47,11 +43,7 @@ fn from_kopia_to_windlass(world: &World, shape: &Shape, source: &std::path::Path
 
 #[track_caller]
 fn from_windlass_to_kopia(world: &World, shape: &Shape, source: &std::path::Path, wanted: &Listing) {
-    let repository = world.path("made-by-windlass");
-    let (kopia, windlass) = (
-        world.kopia(&repository, "password"),
-        world.windlass(&repository, "password"),
-    );
+    let (kopia, windlass) = world.both(&world.path("made-by-windlass"));
     windlass.init(shape);
     let ours = windlass.snapshot(source, &["--compression", shape.compression]);
     kopia.connect();

@@ -35,10 +35,7 @@ fn there_and_back(world: &World, source: &Path) {
     let wanted = Listing::of(source).as_stored();
     for writer in ["windlass", "kopia"] {
         let repository = world.path(&format!("repository-of-{writer}"));
-        let (kopia, windlass) = (
-            world.kopia(&repository, "password"),
-            world.windlass(&repository, "password"),
-        );
+        let (kopia, windlass) = world.both(&repository);
         let (id, root) = if writer == "windlass" {
             windlass.init(&Shape::default());
             let made = windlass.snapshot(source, &[]);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use windlass_tests::command::Outcome;
+use windlass_tests::command::{Outcome, says};
 use windlass_tests::{Listing, Need, Seed, Shape, Slack, Tree, Windlass, World, workspace};
 
 /// A copy of a golden repository, and what it holds.
@@ -82,14 +82,7 @@ impl Golden {
 /// The outcome is a refusal: exit code 1, words on standard error, among them this one; no panic.
 #[track_caller]
 fn refused(outcome: Outcome, naming: &str) {
-    let outcome = outcome.exits_with(1);
-    let said = format!("{}{}", outcome.stderr, String::from_utf8_lossy(&outcome.stdout));
-    assert!(
-        said.contains(naming),
-        "{} does not name {naming}:\n{said}",
-        outcome.command
-    );
-    assert!(!said.contains("panicked"), "{said}");
+    says(&outcome.exits_with(1), &[naming]);
 }
 
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
@@ -135,7 +128,7 @@ fn a_repository_is_not_made_over_another() {
     let Some(golden) = Golden::copy_of(SMALL) else { return };
     let before = Listing::of(&golden.folder);
     golden.windlass().try_run(&["repo", "init"]).exits_with(1);
-    Listing::of(&golden.folder).assert_same(&before, Slack::BOTH_RESTORED);
+    before.assert_same(&Listing::of(&golden.folder), Slack::NONE);
     golden.windlass().run(&["repo", "verify"]);
 }
 
@@ -210,6 +203,52 @@ fn a_restore_from_damaged_data_says_which_file_is_lost() {
     let outcome = golden.windlass().try_run(&["snapshot", "restore", &id, target]);
     assert!(matches!(outcome.code, Some(1 | 3)), "{outcome:?}");
     assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+}
+
+/// Kopia has a switch for its own tests that puts such a demand into a repository.
+#[test]
+fn a_feature_that_nobody_knows_is_warned_of_or_refused_as_kopia_does() {
+    let Some(world) = World::with(&[Need::Kopia]) else {
+        return;
+    };
+    let repository = world.path("repository");
+    let (kopia, windlass) = world.both(&repository);
+    let source = world.path("source");
+    Tree::sized(&source, 1, &[1000]);
+    kopia.create(&Shape::default());
+    let made = kopia.snapshot(&source, &[]);
+    kopia.require_feature("of-tomorrow", true);
+    let warned = windlass.run(&["snapshot", "list", "--all"]);
+    says(&warned, &["does not know", "of-tomorrow"]);
+    assert_eq!(windlass.snapshot(&source, &[]).root, made.root);
+    assert_eq!(kopia.snapshots().len(), 2);
+
+    kopia.require_feature("of-the-day-after", false);
+    let before = Listing::of(&repository);
+    let password = world.path("password");
+    std::fs::write(&password, "another").expect("the world is ours");
+    let text = |path: &Path| path.to_str().expect("paths of worlds are text").to_owned();
+    let (source, password, target) = (text(&source), text(&password), text(&world.path("restored")));
+    for command in [
+        &["repo", "status"][..],
+        &["repo", "verify"],
+        &["repo", "recover-index"],
+        &["repo", "change-password", "--new-password-file", &password],
+        &["snapshot", "create", &source],
+        &["snapshot", "list", "--all"],
+        &["snapshot", "restore", &made.id, &target],
+        &["snapshot", "verify"],
+        &["snapshot", "delete", &made.id],
+    ] {
+        refused(windlass.try_run(command), "of-the-day-after");
+    }
+    refused(
+        kopia.try_with_input(&["snapshot", "list", "--all"], &[]),
+        "of-the-day-after",
+    );
+    refused(windlass.try_run(&["repo", "init"]), "already there");
+    assert!(!Path::new(&target).exists(), "something was restored");
+    before.assert_same(&Listing::of(&repository), Slack::NONE);
 }
 
 /// Two snapshots at the same moment by two programs of ours and one by Kopia: all are kept.

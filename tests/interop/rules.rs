@@ -26,11 +26,7 @@ fn same_root(world: &World, kopia: &Kopia, windlass: &Windlass, source: &Path) -
 
 fn scene() -> Option<(World, Kopia, Windlass)> {
     let world = World::with(&[Need::Root, Need::Kopia])?;
-    let repository = world.path("repository");
-    let (kopia, windlass) = (
-        world.kopia(&repository, "password"),
-        world.windlass(&repository, "password"),
-    );
+    let (kopia, windlass) = world.both(&world.path("repository"));
     kopia.create(&Shape::default());
     Some((world, kopia, windlass))
 }

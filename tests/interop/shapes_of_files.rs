@@ -7,15 +7,12 @@ use windlass_tests::{Kind, Listing, Need, Seed, Shape, Slack, Tree, World, scale
 const MIB: usize = 1 << 20;
 
 /// Kopia stores the tree and Windlass restores it; Windlass stores it and Kopia, reading all again, comes to the same root.
+/// Returns the most memory that Windlass had, in bytes.
 #[track_caller]
-fn both_ways(world: &World, shape: &Shape, source: &Path, policy: &[&str]) {
-    let wanted = Listing::of(source);
+fn both_ways(world: &World, shape: &Shape, source: &Path, policy: &[&str]) -> u64 {
+    let (wanted, mut peak_memory) = (Listing::of(source), 0);
     for first in ["kopia", "windlass"] {
-        let repository = world.path(&format!("repository-{first}"));
-        let (kopia, windlass) = (
-            world.kopia(&repository, "password"),
-            world.windlass(&repository, "password"),
-        );
+        let (kopia, windlass) = world.both(&world.path(&format!("repository-{first}")));
         kopia.create(shape);
         kopia.run(&[&["policy", "set", "--global"], policy].concat());
         let restored = world.path(&format!("restored-{first}"));
@@ -36,7 +33,9 @@ fn both_ways(world: &World, shape: &Shape, source: &Path, policy: &[&str]) {
             wanted.assert_same(&Listing::of(&restored), Slack::RESTORED_BY_KOPIA);
             assert_eq!(kopia.snapshot_read_again(source).root, ours.root);
         }
+        peak_memory = peak_memory.max(windlass.peak_memory());
     }
+    peak_memory
 }
 
 #[test]
@@ -73,21 +72,24 @@ fn files_put_together_from_parts() {
     );
 }
 
+/// With `tests/run full`, the names alone are 88 MB.
 #[test]
-fn a_folder_of_many_entries_is_a_list_of_chunks_itself() {
+fn a_folder_of_many_entries_is_a_list_of_chunks_itself_and_not_held_in_memory() {
     let Some(world) = World::with(&[Need::Root, Need::Kopia]) else {
         return;
     };
     let tree = Tree::grow(&world.path("source"));
-    for number in 0..scale(5_000, 100_000) {
-        tree.file(format!("{number:06}-{}", "w".repeat(80)), b"");
+    for number in 0..scale(10_000, 1_000_000) {
+        tree.file(format!("{number:07}-{}", "w".repeat(80)), b"");
     }
     tree.settle();
     let shape = Shape {
         splitter: "DYNAMIC-128K-BUZHASH",
         ..Shape::default()
     };
-    both_ways(&world, &shape, tree.root(), &["--keep-latest=10"]);
+    let peak = both_ways(&world, &shape, tree.root(), &["--keep-latest=10"]);
+    // The key of the repository takes 64 MiB to derive.
+    assert!((64 * MIB..96 * MIB).contains(&(peak as usize)), "{} MiB", peak >> 20);
 }
 
 #[test]
@@ -119,11 +121,7 @@ fn a_stream_that_kopia_stored() {
     let Some(world) = World::with(&[Need::Kopia]) else {
         return;
     };
-    let repository = world.path("repository");
-    let (kopia, windlass) = (
-        world.kopia(&repository, "password"),
-        world.windlass(&repository, "password"),
-    );
+    let (kopia, windlass) = world.both(&world.path("repository"));
     kopia.create(&Shape::default());
     let bytes = Seed::new(8).bytes(10 * MIB);
     let made = kopia.snapshot_of_stream("/stream", "piped", &bytes);
@@ -142,11 +140,7 @@ fn every_kind_of_entry_that_kopia_stored() {
     let Some(world) = World::with(&[Need::Root, Need::Kopia]) else {
         return;
     };
-    let repository = world.path("repository");
-    let (kopia, windlass) = (
-        world.kopia(&repository, "password"),
-        world.windlass(&repository, "password"),
-    );
+    let (kopia, windlass) = world.both(&world.path("repository"));
     kopia.create(&Shape::default());
     let source = world.path("source");
     Tree::every_kind(&source, 7);

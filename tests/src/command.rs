@@ -59,12 +59,59 @@ impl Outcome {
     }
 }
 
+/// Checks that a program said all these words, on whichever stream.
+///
+/// # Panics
+/// When it did not, or when it panicked.
+#[track_caller]
+pub fn says(outcome: &Outcome, words: &[&str]) {
+    let said = format!("{}{}", outcome.stderr, String::from_utf8_lossy(&outcome.stdout));
+    for word in words {
+        assert!(
+            said.contains(word),
+            "{} does not say {word:?}:\n{said}",
+            outcome.command
+        );
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
 /// Runs a prepared command to its end, with these bytes as its standard input.
 ///
 /// # Panics
 /// When it cannot be started at all.
 #[track_caller]
 pub fn run(command: &mut Command, stdin: &[u8]) -> Outcome {
+    run_beside(command, stdin, |_| ()).0
+}
+
+/// Runs a prepared command to its end, and says how much memory it had at most, in bytes, mapped files included.
+///
+/// # Panics
+/// When it cannot be started at all.
+#[track_caller]
+pub fn run_measured(command: &mut Command) -> (Outcome, u64) {
+    run_beside(command, &[], peak_memory)
+}
+
+/// The high-water mark of a program's memory, in bytes. Returns when the program has ended; what it took in its last
+/// milliseconds may be missed.
+fn peak_memory(id: u32) -> u64 {
+    let (status, mut peak) = (format!("/proc/{id}/status"), 0);
+    loop {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let Some(mark) = status.lines().find_map(|line| line.strip_prefix("VmHWM:")) else {
+            return peak; // a program that has ended has no memory
+        };
+        let kilobytes = mark.trim().trim_end_matches(" kB").parse::<u64>();
+        peak = peak.max(kilobytes.expect("the system counts in kB") << 10);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs a command while something is done with its process id.
+#[track_caller]
+fn run_beside<T: Send>(command: &mut Command, stdin: &[u8], beside: impl FnOnce(u32) -> T + Send) -> (Outcome, T) {
     let words: Vec<&OsStr> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .collect();
@@ -81,20 +128,23 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Outcome {
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {words}: {error}"));
     let mut input = child.stdin.take().expect("standard input was asked to be a pipe");
-    let output = std::thread::scope(|scope| {
+    let id = child.id();
+    let (output, beside) = std::thread::scope(|scope| {
         scope.spawn(move || {
             // A program that ends without reading its input is judged by its exit code, not by the broken pipe.
             let _ = input.write_all(stdin);
         });
-        child.wait_with_output()
+        let beside = scope.spawn(move || beside(id));
+        (child.wait_with_output(), beside.join())
     });
     let output = output.unwrap_or_else(|error| panic!("cannot wait for {words}: {error}"));
-    Outcome {
+    let outcome = Outcome {
         command: words,
         code: output.status.code(),
         stdout: output.stdout,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    };
+    (outcome, beside.expect("who watches a program does not fail"))
 }
 
 /// A program that is running; killed when this goes.

@@ -6,12 +6,14 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::account::Account;
 use crate::command::{Outcome, run};
 use crate::{Shape, peers};
 
 /// One Kopia client: user `u` on host `h`.
 #[derive(Debug)]
 pub struct Kopia {
+    account: Account,
     home: PathBuf,
     repository: PathBuf,
     password: RefCell<String>,
@@ -30,11 +32,15 @@ pub struct KopiaSnapshot {
     pub not_cached: u64,
     /// Errors met, those not ignored.
     pub errors: u64,
+    /// All that is listed.
+    pub json: Value,
 }
 
 impl Kopia {
-    pub(crate) fn new(home: PathBuf, repository: &Path, password: &str) -> Self {
+    pub(crate) fn new(account: Account, home: PathBuf, repository: &Path, password: &str) -> Self {
+        account.own(&home);
         Self {
+            account,
             home,
             repository: repository.to_owned(),
             password: RefCell::new(password.to_owned()),
@@ -48,7 +54,7 @@ impl Kopia {
 
     /// A command that is yet to be run.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(peers::program("kopia"));
+        let mut command = self.account.command(&peers::program("kopia"));
         command
             .args(arguments)
             .arg(format!("--config-file={}", self.home.join("config").display()))
@@ -85,6 +91,7 @@ impl Kopia {
     #[track_caller]
     pub fn create(&self, shape: &Shape) {
         std::fs::create_dir_all(&self.repository).expect("the repository's folder can be made");
+        self.account.own(&self.repository);
         self.in_repository("create", &shape.kopia_arguments()).succeeds();
         if shape.compression != "none" {
             self.run(&[
@@ -157,6 +164,7 @@ impl Kopia {
                 cached: number(&snapshot["stats"]["cachedFiles"]),
                 not_cached: number(&snapshot["stats"]["nonCachedFiles"]),
                 errors: number(&snapshot["stats"]["errorCount"]),
+                json: snapshot.clone(),
             });
         snapshots.collect()
     }
@@ -184,7 +192,7 @@ impl Kopia {
     #[track_caller]
     pub fn restore(&self, id: &str, target: &Path) {
         let target = target.to_str().expect("paths of worlds are text");
-        let options: &[&str] = if rustix::process::geteuid().is_root() {
+        let options: &[&str] = if self.account.is_root() {
             &["--no-ignore-permission-errors"]
         } else {
             &[]
@@ -203,6 +211,16 @@ impl Kopia {
     #[track_caller]
     pub fn maintain(&self) {
         self.run(&["maintenance", "run", "--full", "--safety=none"]);
+    }
+
+    /// Writes into the repository that only programs may use it that know this feature, or that others shall warn of it.
+    #[track_caller]
+    pub fn require_feature(&self, feature: &str, warn_only: bool) {
+        let feature = format!("--add-required-feature={feature}");
+        let mut arguments = vec!["repository", "set-parameters", &feature];
+        arguments.extend(warn_only.then_some("--warn-on-missing-required-feature"));
+        let mut command = self.command(&arguments);
+        run(command.env("KOPIA_TESTONLY_FLAGS", "1"), &[]).succeeds(); // without it, these options are unknown
     }
 
     /// Makes this client the owner of maintenance, whoever made the repository.

@@ -22,6 +22,7 @@
 //!
 //! The tests see the built program, as a user does; they import nothing of it.
 
+mod account;
 pub mod command;
 mod kopia;
 mod listing;
@@ -33,6 +34,7 @@ mod tree;
 mod windlass;
 mod world;
 
+pub use account::NOBODY;
 pub use kopia::{Kopia, KopiaSnapshot};
 pub use listing::{Entry, Kind, Listing, Slack, stored_name};
 pub use need::{FRONT_DOOR, Need, scale};

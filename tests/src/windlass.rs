@@ -3,17 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::command::{Outcome, run};
+use crate::account::Account;
+use crate::command::{Outcome, run, run_measured};
 use crate::{Kind, Listing, Shape};
 
 /// One user of the built program, with one repository.
 #[derive(Debug)]
 pub struct Windlass {
+    account: Account,
     home: PathBuf,
     repository: PathBuf,
+    peak_memory: AtomicU64,
 }
 
 /// A snapshot as Windlass prints it.
@@ -60,10 +64,13 @@ impl WindlassSnapshot {
 }
 
 impl Windlass {
-    pub(crate) fn new(home: PathBuf, repository: &Path, password: &str) -> Self {
+    pub(crate) fn new(account: Account, home: PathBuf, repository: &Path, password: &str) -> Self {
+        account.own(&home);
         let windlass = Self {
+            account,
             home,
             repository: repository.to_owned(),
+            peak_memory: AtomicU64::new(0),
         };
         std::fs::write(windlass.password_file(), password).expect("the home is ours");
         windlass
@@ -75,7 +82,14 @@ impl Windlass {
 
     /// Runs a command to its end, whatever that end is, in a home of its own and with nothing of the caller's environment.
     pub fn try_run(&self, arguments: &[&str]) -> Outcome {
-        run(&mut self.command(arguments), &[])
+        let (outcome, peak) = run_measured(&mut self.command(arguments));
+        self.peak_memory.fetch_max(peak, Ordering::Relaxed);
+        outcome
+    }
+
+    /// The most memory that any run of a command had, in bytes, mapped files included.
+    pub fn peak_memory(&self) -> u64 {
+        self.peak_memory.load(Ordering::Relaxed)
     }
 
     /// A command that is yet to be run.
@@ -90,14 +104,15 @@ impl Windlass {
 
     /// A command that is yet to be run, and that says neither which repository is meant nor what its password is.
     pub fn nameless(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = self.account.command(program());
         command
             .args(arguments)
             .current_dir(&self.home)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", &self.home);
-        for passed_on in ["WINDLASS_CPU", "RUST_BACKTRACE", "TMPDIR"] {
+            .env("HOME", &self.home)
+            .env("TMPDIR", &self.home);
+        for passed_on in ["WINDLASS_CPU", "RUST_BACKTRACE"] {
             if let Some(value) = std::env::var_os(passed_on) {
                 command.env(passed_on, value);
             }
@@ -230,7 +245,7 @@ pub fn workspace() -> &'static Path {
 
 /// The built program: the one named by `WINDLASS_BINARY` (as `tests/run` does, which has just built it), else the one beside this
 /// test, brought up to date first. (Cargo hands a test only the programs of its own package.)
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         if let Some(named) = std::env::var_os("WINDLASS_BINARY") {

@@ -1,9 +1,12 @@
 //! The world: one temporary folder for all that a story makes, gone when the story ends.
 
 use std::cell::Cell;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use crate::{Kopia, Need, Windlass};
+use crate::account::{Account, NOBODY};
+use crate::{Kopia, Need, Windlass, peers, windlass};
 
 /// A place for one story.
 #[derive(Debug)]
@@ -36,12 +39,43 @@ impl World {
 
     /// A Kopia with a home, a cache and a connection of its own: user `u` on host `h`. It is not connected yet.
     pub fn kopia(&self, repository: &Path, password: &str) -> Kopia {
-        Kopia::new(self.home("kopia"), repository, password)
+        Kopia::new(Account::Caller, self.home("kopia"), repository, password)
     }
 
     /// A Windlass with a home of its own.
     pub fn windlass(&self, repository: &Path, password: &str) -> Windlass {
-        Windlass::new(self.home("windlass"), repository, password)
+        Windlass::new(Account::Caller, self.home("windlass"), repository, password)
+    }
+
+    /// A Kopia and a Windlass with one repository, whose password is `password`.
+    pub fn both(&self, repository: &Path) -> (Kopia, Windlass) {
+        (
+            self.kopia(repository, "password"),
+            self.windlass(repository, "password"),
+        )
+    }
+
+    /// The same Kopia, run by a user without any rights. Takes root.
+    pub fn nobodys_kopia(&self, repository: &Path, password: &str) -> Kopia {
+        let home = self.home("nobodys-kopia");
+        let account = Account::nobody(&peers::program("kopia"), home.join("program"));
+        Kopia::new(account, home, repository, password)
+    }
+
+    /// A Windlass that is run by a user without any rights. Takes root.
+    pub fn nobodys_windlass(&self, repository: &Path, password: &str) -> Windlass {
+        let home = self.home("nobodys-windlass");
+        let account = Account::nobody(windlass::program(), home.join("program"));
+        Windlass::new(account, home, repository, password)
+    }
+
+    /// A folder that belongs to nobody. Everybody may look into this world from now on. Takes root.
+    pub fn nobodys_folder(&self, name: &str) -> PathBuf {
+        let (world, folder) = (self.folder.path(), self.path(name));
+        std::fs::set_permissions(world, Permissions::from_mode(0o755)).expect("the world's folder is ours");
+        std::fs::create_dir(&folder).expect("the world's folder is ours");
+        chown(&folder, Some(NOBODY), Some(NOBODY)).expect("root may give folders away");
+        folder
     }
 
     fn home(&self, of: &str) -> PathBuf {

@@ -12,7 +12,7 @@ use windlass_mover::snapshot::{FileKind, LostKind, SnapshotOptions, SnapshotRepo
 use windlass_repo_format::policy::{ErrorHandlingPolicy, FilesPolicy, Policy, UploadPolicy};
 use windlass_repo_format::snapshot::EntryKind;
 
-use crate::world::{World, is_root, noise, set_mtime, snapshot_of};
+use crate::world::{Tree, World, is_root, noise, set_mtime, skipped, snapshot_of};
 
 fn lost(report: &SnapshotReport, kind: LostKind) -> u64 {
     report.lost.get(&kind).map_or(0, |lost| lost.count)
@@ -23,13 +23,16 @@ fn make_node(path: &Path, kind: FileType, device: (u32, u32)) {
     rustix::fs::mknodat(rustix::fs::CWD, path, kind, Mode::from_raw_mode(0o640), device).unwrap();
 }
 
+/// The paths of all that is in a tree.
+fn names(tree: &Tree) -> Vec<String> {
+    let names = tree.keys().map(|path| String::from_utf8_lossy(path).into_owned());
+    names.collect()
+}
+
 /// Snapshots on one thread and on many; both must say the same.
 fn both(world: &World) -> SnapshotReport {
     let repository = world.open();
-    let options = SnapshotOptions {
-        force_read: true,
-        ..world.options()
-    };
+    let options = world.options_rereading();
     let alone = SnapshotOptions {
         single_thread: true,
         ..options.clone()
@@ -125,8 +128,8 @@ fn modes_owners_and_times_are_kept() {
         } else {
             world.file(name, *name);
         }
-        if *name != "closed" || rustix::process::geteuid().is_root() {
-            world.mode(name, mode);
+        if mode != 0 || rustix::process::geteuid().is_root() {
+            world.mode(name, mode); // only the superuser can read what nobody may
         }
     }
     let times = [
@@ -238,11 +241,8 @@ fn extended_attributes_are_counted_where_there_are_some() {
     for name in ["tagged", "sub/tagged", "folder"] {
         let set = rustix::fs::setxattr(world.path(name), "user.colour", b"green", XattrFlags::empty());
         if set.is_err() {
-            eprintln!(
-                "skipped: the file system of {} has no extended attributes",
-                world.folder.path().display()
-            );
-            return;
+            let folder = world.folder.path().display();
+            return skipped(format_args!("the file system of {folder} has no extended attributes"));
         }
     }
     let repository = world.open();
@@ -374,11 +374,6 @@ fn rules_caches_and_sizes_keep_entries_out() {
         ..Policy::default()
     });
     let report = both(&world);
-    let tree = world.tree(&report);
-    let names: Vec<String> = tree
-        .keys()
-        .map(|path| String::from_utf8_lossy(path).into_owned())
-        .collect();
     let expected = [
         "",
         ".kopiaignore",
@@ -390,7 +385,7 @@ fn rules_caches_and_sizes_keep_entries_out() {
         "sub",
         "sub/d",
     ];
-    assert_eq!(names, expected);
+    assert_eq!(names(&world.tree(&report)), expected);
     assert!(!report.is_partial());
     let stats = report.manifest.stats;
     assert_eq!((stats.excluded_file_count, stats.excluded_dir_count), (3, 1));
@@ -411,11 +406,6 @@ fn rules_behind_a_link_are_obeyed_and_broken_ones_hide_their_folder() {
     world.file("odd/x", "4").link("odd/.kopiaignore", "/");
     world.file("folder/.kopiaignore/x", "5");
     let report = both(&world);
-    let tree = world.tree(&report);
-    let names: Vec<String> = tree
-        .keys()
-        .map(|path| String::from_utf8_lossy(path).into_owned())
-        .collect();
     let expected = [
         "",
         ".kopiaignore",
@@ -426,7 +416,7 @@ fn rules_behind_a_link_are_obeyed_and_broken_ones_hide_their_folder() {
         "rules",
         "rules/list",
     ];
-    assert_eq!(names, expected);
+    assert_eq!(names(&world.tree(&report)), expected);
     assert_eq!(report.failure_count, 2);
     assert!(report.failures.iter().all(|failure| failure.is_directory));
 }
@@ -436,13 +426,9 @@ struct Mounted(std::path::PathBuf);
 
 impl Mounted {
     fn new(arguments: &[&str], on: &Path) -> Option<Self> {
-        let done = std::process::Command::new("mount")
-            .args(arguments)
-            .arg(on)
-            .output()
-            .ok()?;
-        if !done.status.success() {
-            eprintln!("skipped: cannot mount here");
+        let done = std::process::Command::new("mount").args(arguments).arg(on).output();
+        if !done.is_ok_and(|done| done.status.success()) {
+            skipped("cannot mount here");
             return None;
         }
         Some(Self(on.to_owned()))
@@ -488,9 +474,7 @@ fn other_file_systems_are_left_out_where_the_policy_says_so() {
         ..Policy::default()
     });
     let report = both(&world);
-    let here = world.tree(&report);
-    let names: Vec<&[u8]> = here.keys().map(Vec::as_slice).collect();
-    assert_eq!(names, [&b""[..], b"here", b"rather"]);
+    assert_eq!(names(&world.tree(&report)), ["", "here", "rather"]);
     assert!(!report.is_partial());
 }
 

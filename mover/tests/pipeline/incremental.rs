@@ -49,13 +49,7 @@ fn nothing_is_read_when_nothing_has_changed() {
     assert_eq!(after.puts - before.puts, 3);
     // Nothing of the files; the two earlier directories and the manifests only.
     assert!(after.read_bytes - before.read_bytes < 20_000);
-    let forced = world.snapshot_with(
-        &repository,
-        &SnapshotOptions {
-            force_read: true,
-            ..world.options()
-        },
-    );
+    let forced = world.snapshot_with(&repository, &world.options_rereading());
     assert_eq!(counts(&forced), (3, 0, 500_002));
     assert_eq!(forced.root(), first.root());
 }

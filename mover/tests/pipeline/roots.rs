@@ -79,10 +79,7 @@ fn all_ways_through_the_pipeline_lead_to_the_same_root() {
             grow(&world, &format!("shape{shape}/"), seed * 100 + shape);
         }
         let repository = world.open();
-        let options = SnapshotOptions {
-            force_read: true,
-            ..world.options()
-        };
+        let options = world.options_rereading();
         let alone = SnapshotOptions {
             single_thread: true,
             ..options.clone()

@@ -158,6 +158,14 @@ impl World {
         self.options_of(self.folder.path())
     }
 
+    /// Nothing is taken for unchanged.
+    pub(crate) fn options_rereading(&self) -> SnapshotOptions {
+        SnapshotOptions {
+            force_read: true,
+            ..self.options()
+        }
+    }
+
     pub(crate) fn options_of(&self, path: &Path) -> SnapshotOptions {
         SnapshotOptions {
             parallel: Some(3),
@@ -400,9 +408,16 @@ pub(crate) fn set_mtime(path: &Path, mtime: Timestamp) {
 pub(crate) fn is_root(why: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("skipped: only the superuser can {why}");
+        skipped(format_args!("only the superuser can {why}"));
     }
     is_root
+}
+
+/// Says why something cannot be told here. Under `tests/run` that is a failure.
+#[track_caller]
+pub(crate) fn skipped(why: impl std::fmt::Display) {
+    assert!(std::env::var_os("WINDLASS_TESTS").is_none(), "skipped: {why}");
+    println!("skipped: {why}");
 }
 
 /// A clock that goes on by itself: some time passes whenever somebody looks.

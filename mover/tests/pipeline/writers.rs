@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use windlass_mover::blocking::block_on;
-use windlass_mover::snapshot::SnapshotOptions;
 use windlass_mover::storage::{Counting, PutOptions, Storage};
 use windlass_mover::{Repository, snapshots};
 use windlass_repo_format::id::ContentId;
@@ -56,13 +55,7 @@ fn two_writers_at_the_same_time_do_not_disturb_each_other() {
     let all = block_on(snapshots::list(&world.open(), None)).unwrap();
     assert_eq!(all.len(), 8);
     // What one has stored the other finds, once it has looked.
-    let late = world.snapshot_with(
-        &second,
-        &SnapshotOptions {
-            force_read: true,
-            ..world.options()
-        },
-    );
+    let late = world.snapshot_with(&second, &world.options_rereading());
     assert!(late.written.new_bytes < 5_000);
 }
 
@@ -90,13 +83,7 @@ fn a_content_that_was_deleted_is_written_again_with_a_later_time() {
         bytes,
         "still readable until maintenance"
     );
-    let again = world.snapshot_with(
-        &fresh,
-        &SnapshotOptions {
-            force_read: true,
-            ..world.options()
-        },
-    );
+    let again = world.snapshot_with(&fresh, &world.options_rereading());
     assert_eq!(again.root(), first.root());
     let written = world.open().locate(&id).unwrap();
     assert!(!written.deleted);
@@ -152,6 +139,16 @@ fn write_many(repository: &Repository, sessions: u32, each: u32) -> Vec<(Content
     written
 }
 
+fn live_contents(repository: &Repository) -> usize {
+    let mut live = 0;
+    let counted = repository.each_live_content(|_| {
+        live += 1;
+        Ok(())
+    });
+    counted.unwrap();
+    live
+}
+
 #[test]
 fn hundreds_of_indexes_are_searched_as_few() {
     let world = World::new();
@@ -163,13 +160,7 @@ fn hundreds_of_indexes_are_searched_as_few() {
         for (id, plain) in &written {
             assert_eq!(block_on(repository.read_content(id)).unwrap(), *plain);
         }
-        let mut live = 0;
-        repository
-            .each_live_content(|_| {
-                live += 1;
-                Ok(())
-            })
-            .unwrap();
+        let live = live_contents(repository);
         assert!(live >= written.len() && live < written.len() + 10);
     }
     // A look for news reads only what is new.
@@ -198,13 +189,7 @@ fn large_indexes_are_kept_in_files_and_found_in_them() {
             let (id, plain) = &written[dice.below(written.len() as u64) as usize];
             assert_eq!(block_on(repository.read_content(id)).unwrap(), *plain);
         }
-        let mut live = 0;
-        repository
-            .each_live_content(|_| {
-                live += 1;
-                Ok(())
-            })
-            .unwrap();
+        let live = live_contents(repository);
         assert!(live >= written.len());
     }
 }

@@ -71,6 +71,13 @@ async fn a_folder_keeps_the_contract_however_it_is_sharded() {
         unsharded_len_max: 0,
         ..Sharding::levels(&[1, 0, 2])
     };
+    // One on the disk; each of its puts waits for the disk, so the others are where nobody waits, if there is such a place.
+    let shared_memory = Path::new("/dev/shm");
+    let place = match tempfile::tempdir_in(shared_memory) {
+        Ok(_) => shared_memory.to_owned(),
+        Err(_) => std::env::temp_dir(),
+    };
+    conformance(async || temporary_in(tempfile::tempdir().unwrap(), Sharding::default())).await;
     for sharding in [
         Sharding::default(),
         Sharding::when_missing(),
@@ -78,15 +85,7 @@ async fn a_folder_keeps_the_contract_however_it_is_sharded() {
         with_override(),
         unbounded,
     ] {
-        conformance(async || temporary_in(tempfile::tempdir().unwrap(), sharding.clone())).await;
-    }
-}
-
-#[tokio::test]
-async fn a_folder_in_memory_keeps_the_contract() {
-    let shared_memory = Path::new("/dev/shm");
-    if shared_memory.is_dir() {
-        conformance(async || temporary_in(tempfile::tempdir_in(shared_memory).unwrap(), Sharding::default())).await;
+        conformance(async || temporary_in(tempfile::tempdir_in(&place).unwrap(), sharding.clone())).await;
     }
 }
 
