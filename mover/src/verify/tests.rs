@@ -274,7 +274,10 @@ fn what_may_have_been_deleted_is_a_warning() {
     block_on(sample.storage.put(&watermark, bytes::Bytes::from_static(b"-"), &put)).unwrap();
     let report = repository_of(&sample, 0.0);
     assert!(report.is_sound(), "{report:?}");
-    assert_eq!(report.unindexed.as_ref().unwrap().first_unclear, [pack.clone()]);
+    assert_eq!(
+        report.unindexed.as_ref().unwrap().first_unclear,
+        std::slice::from_ref(&pack)
+    );
     // Nor does a pack that does not say what it holds.
     sample.storage.damage(&pack, bytes::Bytes::from_static(b"cut"));
     assert_eq!(repository_of(&sample, 0.0).unindexed.unwrap().unclear, 1);

@@ -276,8 +276,7 @@ fn what_a_later_version_adds_to_the_settings_is_kept() {
     assert!(format.unknown.names().eq(["later", "none"]));
     assert!(!format!("{format:?}").contains("123456789012345678901234567890"));
 
-    let envelope =
-        text(&opened.blob.encode()).replacen("\"\n}", &format!("\",\n  \"later\": {{ \"z\":1e400 }}\n}}"), 1);
+    let envelope = text(&opened.blob.encode()).replacen("\"\n}", "\",\n  \"later\": { \"z\":1e400 }\n}", 1);
     let blob = FormatBlob::parse(envelope.as_bytes()).unwrap();
     assert_eq!(text(&blob.encode()), envelope);
 
