@@ -83,14 +83,14 @@ impl ContentEncryptor {
         self.algorithm
     }
 
-    /// Appends `plain` to `out`, sealed: [`OVERHEAD`] bytes more than it had. The pair of `iv` and `nonce` must never
-    /// have been used for other bytes.
-    pub fn seal_into(&self, iv: &[u8], nonce: &[u8; NONCE_LEN], plain: &[u8], out: &mut Vec<u8>) {
+    /// Appends the plain bytes, which may lie in several pieces, to `out`, sealed: [`OVERHEAD`] bytes more than they were.
+    /// The pair of `iv` and `nonce` must never have been used for other bytes.
+    pub fn seal_into(&self, iv: &[u8], nonce: &[u8; NONCE_LEN], plain: &[&[u8]], out: &mut Vec<u8>) {
         let key = self.content_key(iv);
-        out.reserve(plain.len() + OVERHEAD);
+        out.reserve(plain.iter().map(|piece| piece.len()).sum::<usize>() + OVERHEAD);
         out.extend_from_slice(nonce);
         let start = out.len();
-        out.extend_from_slice(plain);
+        plain.iter().for_each(|piece| out.extend_from_slice(piece));
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let tag = key
             .seal_in_place_separate_tag(nonce, Aad::from(iv), &mut out[start..])
@@ -201,7 +201,7 @@ mod tests {
 
     fn sealed(algorithm: EncryptionAlgorithm, plain: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        encryptor(algorithm).seal_into(&iv(), &NONCE, plain, &mut out);
+        encryptor(algorithm).seal_into(&iv(), &NONCE, &[plain], &mut out);
         out
     }
 
@@ -274,7 +274,7 @@ mod tests {
         ) {
             let encryptor = encryptor(EncryptionAlgorithm::Aes256GcmHmacSha256);
             let mut ours = b"before".to_vec();
-            encryptor.seal_into(&iv, &nonce, &plain, &mut ours);
+            encryptor.seal_into(&iv, &nonce, &[&plain], &mut ours);
             prop_assert_eq!(ours.len(), 6 + plain.len() + OVERHEAD);
 
             let key = hmac::sign(&encryptor.key_maker, &iv);
@@ -291,7 +291,7 @@ mod tests {
         fn what_was_sealed_opens(plain in prop::collection::vec(any::<u8>(), 0..2000), iv: [u8; 16], nonce: [u8; 12]) {
             for algorithm in EncryptionAlgorithm::ALL {
                 let mut sealed = Vec::new();
-                encryptor(algorithm).seal_into(&iv, &nonce, &plain, &mut sealed);
+                encryptor(algorithm).seal_into(&iv, &nonce, &[&plain], &mut sealed);
                 let mut opened = Vec::new();
                 encryptor(algorithm).open_into(&iv, &sealed, &mut opened).unwrap();
                 prop_assert_eq!(&opened, &plain);

@@ -51,6 +51,11 @@ impl Sealer {
     /// never have been used for other bytes. For a content the `iv` is [`ContentHash::iv`] of its hash; for the local
     /// index of a pack it is the whole hash.
     pub fn seal_into(&self, iv: &[u8], nonce: &[u8; NONCE_LEN], plain: &[u8], out: &mut Vec<u8>) {
+        self.seal_pieces_into(iv, nonce, &[plain], out);
+    }
+
+    /// As [`Sealer::seal_into`], of plain bytes that lie in several pieces.
+    pub fn seal_pieces_into(&self, iv: &[u8], nonce: &[u8; NONCE_LEN], plain: &[&[u8]], out: &mut Vec<u8>) {
         let Some(guard) = &self.0.guard else {
             return self.0.encryptor.seal_into(iv, nonce, plain, out);
         };

@@ -8,6 +8,7 @@ use windlass_repo_format::compression::Compression;
 use windlass_repo_format::snapshot::DirEntry;
 
 use super::file_object::FileObject;
+use super::plain::Plain;
 use super::source::{Attributes, FileKind, OpenDirectory};
 use crate::error::MoverError;
 use crate::repository::WriteSession;
@@ -114,7 +115,7 @@ pub(crate) struct LargeFile {
 /// One content's worth of a file, cut and waiting for its hash.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    pub plain: Vec<u8>,
+    pub plain: Plain,
     pub object: Arc<FileObject>,
     /// Which content of its file this is, counted from zero.
     pub index: u32,

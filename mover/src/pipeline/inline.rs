@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::never;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::buffers::Buffers;
 use super::event::{Chunk, Control, Event, LargeFile, Step};
 use super::gather::{Gathering, InFlight};
 use super::read::{Fetch, ReadLarge};
@@ -33,7 +32,6 @@ pub(crate) fn run(source: Source, run: Run<'_>) -> Result<Tree> {
 struct Stages<'a> {
     session: &'a WriteSession,
     control: &'a Control,
-    buffers: Arc<Buffers>,
     reader: ReadLarge,
     sealing: Sealing<'a>,
     gathering: Gathering<'a>,
@@ -47,20 +45,17 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
         progress,
         checkpoint,
     } = run;
-    let buffers = Arc::new(Buffers::new(2, session.repository().splitter().max_chunk_len()));
     let mut tree = Tree::new(visit.splitter, progress.clone());
     let in_flight: Arc<InFlight> = Arc::default();
     let mut stages = Stages {
         session,
         control: &control,
-        buffers: buffers.clone(),
         reader: ReadLarge {
             fetch: Fetch::Plain,
-            buffers: buffers.clone(),
-            progress: progress.clone(),
+                progress: progress.clone(),
             in_flight: in_flight.clone(),
         },
-        sealing: Sealing::new(session, buffers),
+        sealing: Sealing::new(session),
         gathering: Gathering {
             tree: &mut tree,
             session,
@@ -125,7 +120,7 @@ impl Stages<'_> {
     fn small(&mut self, small: SmallFile) -> Result<Option<Step>> {
         let object = small.object.clone();
         let mut deliver = |full: FullPack<'_>| store(self.session, full);
-        let ending = small.cut(&self.buffers, &mut |chunk| {
+        let ending = small.cut(&mut |chunk| {
             self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {})
         })?;
         self.sealing.end(&object, ending, &mut deliver)

@@ -21,7 +21,6 @@
 //!
 //! A stage that meets an error says so in [`Control`] and goes on emptying its queue, so that nobody waits for it.
 
-mod buffers;
 mod event;
 mod extended;
 mod file_object;
@@ -29,6 +28,7 @@ mod gather;
 mod inline;
 mod names;
 mod object_writer;
+mod plain;
 mod previous;
 mod read;
 mod seal;
@@ -61,6 +61,23 @@ use crate::error::Result;
 use crate::io::{BufferPool, Engine};
 use crate::repository::WriteSession;
 
+/// What a run is to be cut for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Measures {
+    /// Bytes the run may take.
+    pub memory: u64,
+    /// Threads that are to seal.
+    pub sealers: usize,
+    /// Messages that the repository's hash takes side by side.
+    pub lanes: usize,
+    /// No content has more bytes.
+    pub content_max: usize,
+    /// Bytes of a full pack.
+    pub pack_len: u64,
+    /// Some contents may be compressed.
+    pub compresses: bool,
+}
+
 /// The limits of all queues and pools; the memory of a run is their sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -68,16 +85,19 @@ pub(crate) struct Limits {
     pub visitors: usize,
     /// Threads that seal.
     pub sealers: usize,
-    /// Contents that a sealer hashes side by side, where the algorithm has lanes.
+    /// Contents that a sealer wants before it begins to hash them side by side.
     pub lanes: usize,
+    /// Bytes of contents that a sealer takes at once, at most; one content at least.
+    pub gathered: u64,
     /// Threads that write packs.
     pub writers: usize,
     /// Data packs that are open at once: so many threads can encrypt at the same moment.
     pub open_packs: usize,
-    /// Reads of the large file ahead of its cutting, of [`Limits::EXTENT_LEN`] bytes each.
-    pub reads_ahead: usize,
     /// Batches between cutting and sealing.
     pub batches: usize,
+    /// Buffers for the bytes of large files, of [`Limits::EXTENT_LEN`] bytes each: those being read, those of the chunk
+    /// that is being cut, and those of chunks on their way to a pack.
+    pub extents: usize,
     /// Entries between the walk and the tree.
     pub window: usize,
 }
@@ -85,51 +105,48 @@ pub(crate) struct Limits {
 impl Limits {
     /// Bytes of one read of a large file.
     pub(crate) const EXTENT_LEN: usize = 1 << 20;
+    /// Reads of a large file ahead of its cutting.
+    pub(crate) const READS_AHEAD: usize = 8;
     /// What the program itself, thread stacks, contents that wait for an index, and directories take.
     const BASE_BYTES: u64 = 32 << 20;
 
-    /// The limits for a budget of `memory` bytes, a number of sealing threads, a hash with so many lanes, and contents of
-    /// at most `content_max` bytes in packs of about `pack_len` bytes. The least that works is taken even where the
-    /// budget is smaller.
-    pub(crate) fn new(memory: u64, sealers: usize, lanes: usize, content_max: usize, pack_len: u64) -> Self {
+    /// The limits for a run. The least that works is taken even where the budget is smaller.
+    pub(crate) fn new(measures: &Measures) -> Self {
+        let sealers = measures.sealers.max(1);
+        let one = measures.content_max as u64;
         let least = Self {
             visitors: 16,
             sealers: 1,
-            lanes: 1,
+            lanes: measures.lanes,
+            gathered: one,
             writers: 1,
-            reads_ahead: 4,
-            batches: 1,
             open_packs: 1,
+            batches: 1,
+            extents: 0,
             window: 8192,
         };
-        let fits = |limits: &Self| limits.bytes_max(content_max, pack_len) <= memory;
+        // Splitters aim at half of the greatest length; one more, because the last to come may be a long one.
+        let lanes = |lanes: usize| (lanes as u64 + 1) * one / 2;
+        let fits = |limits: &Self| limits.bytes_max(measures) <= measures.memory;
         let mut limits = least;
         // What helps most comes first: all cores, then a second writer, then lanes of the hash, then longer queues.
         let wishes = [
-            Self {
-                sealers: sealers.max(1),
-                ..least
-            },
+            Self { sealers, ..least },
             Self { writers: 2, ..least },
             Self {
-                lanes: lanes.div_ceil(2),
-                ..least
-            },
-            Self { lanes, ..least },
-            Self {
-                reads_ahead: 8,
+                gathered: lanes(measures.lanes / 2).max(one),
                 ..least
             },
             Self {
-                batches: sealers.max(1),
+                gathered: lanes(measures.lanes).max(one),
                 ..least
             },
             Self {
-                open_packs: sealers.max(1).div_ceil(4) + 1,
+                open_packs: sealers.div_ceil(4) + 1,
                 ..least
             },
             Self {
-                batches: 2 * sealers.max(1),
+                batches: sealers,
                 ..least
             },
         ];
@@ -143,37 +160,43 @@ impl Limits {
             let affordable = (2..=sealers).rev().map(|sealers| Self { sealers, ..limits }).find(fits);
             limits = affordable.unwrap_or(limits);
         }
-        limits
+        Self {
+            extents: limits.extents_for(measures.content_max),
+            ..limits
+        }
     }
 
     fn at_least(&self, other: &Self) -> Self {
         Self {
-            visitors: self.visitors.max(other.visitors),
             sealers: self.sealers.max(other.sealers),
-            lanes: self.lanes.max(other.lanes),
+            gathered: self.gathered.max(other.gathered),
             writers: self.writers.max(other.writers),
             open_packs: self.open_packs.max(other.open_packs),
-            reads_ahead: self.reads_ahead.max(other.reads_ahead),
             batches: self.batches.max(other.batches),
-            window: self.window.max(other.window),
+            ..*self
         }
     }
 
-    /// Contents that are somewhere when all queues and threads are full.
-    fn contents_max(&self) -> u64 {
-        // A sealer holds the contents it hashes together and a compressed one; one more is being cut.
-        (self.sealers * (self.lanes + 1) + self.batches + 1) as u64
+    /// How many extents are in use when all queues and threads are full.
+    fn extents_for(&self, content_max: usize) -> usize {
+        let in_queues = (self.batches + 1) * content_max;
+        let bytes = self.sealers * self.gathered as usize + in_queues;
+        // At both ends of every run of chunks there is an extent that they do not fill.
+        let ends = 2 * (self.sealers + self.batches + 1);
+        bytes.div_ceil(Self::EXTENT_LEN) + ends + Self::READS_AHEAD
     }
 
     /// Bytes that all queues, pools and threads hold when they are full.
-    pub(crate) fn bytes_max(&self, content_max: usize, pack_len: u64) -> u64 {
-        let content = content_max as u64;
+    pub(crate) fn bytes_max(&self, measures: &Measures) -> u64 {
+        let content = measures.content_max as u64;
         // A data pack is open or waits for a writer, each writer has one; besides, there is one metadata pack.
-        let packs = (self.open_packs + self.writers) as u64 * (pack_len + content) + pack_len;
+        let packs = (self.open_packs + self.writers) as u64 * (measures.pack_len + content) + measures.pack_len;
+        // Encoders want a content in one piece, and put the result elsewhere.
+        let compressed = if measures.compresses { self.sealers as u64 * 2 * content } else { 0 };
         Self::BASE_BYTES
-            + self.contents_max() * content
-            + ((self.reads_ahead + 1) * Self::EXTENT_LEN) as u64
+            + (self.extents_for(measures.content_max) * Self::EXTENT_LEN) as u64
             + packs
+            + compressed
             + self.visitors as u64 * 2 * visit::SMALL_FILE_BYTES_MAX
     }
 }
@@ -237,20 +260,38 @@ impl Driver {
 mod tests {
     use super::*;
 
+    const MEASURES: Measures = Measures {
+        memory: 256 << 20,
+        sealers: 2,
+        lanes: 8,
+        content_max: 8 << 20,
+        pack_len: 20 << 20,
+        compresses: false,
+    };
+
     #[test]
-    fn the_default_budget_holds_all_queues_of_the_default_splitter() {
-        let limits = Limits::new(256 << 20, 2, 4, 8 << 20, 20 << 20);
-        assert_eq!((limits.sealers, limits.lanes, limits.writers), (2, 4, 2), "{limits:?}");
-        assert!(limits.bytes_max(8 << 20, 20 << 20) <= 256 << 20, "{limits:?}");
+    fn the_default_budget_fills_the_lanes_of_the_default_splitter() {
+        for compresses in [false, true] {
+            let measures = Measures { compresses, ..MEASURES };
+            let limits = Limits::new(&measures);
+            assert_eq!((limits.sealers, limits.writers), (2, 2), "{limits:?}");
+            let chunks = limits.gathered / (4 << 20);
+            assert!(chunks >= if compresses { 5 } else { 9 }, "{limits:?}");
+            assert!(limits.bytes_max(&measures) <= measures.memory, "{limits:?}");
+        }
     }
 
     #[test]
     fn a_budget_too_small_for_anything_still_gives_one_of_each() {
-        let limits = Limits::new(0, 16, 4, 16 << 20, 20 << 20);
-        assert_eq!(
-            (limits.sealers, limits.lanes, limits.writers, limits.batches),
-            (1, 1, 1, 1)
-        );
+        let limits = Limits::new(&Measures {
+            memory: 0,
+            sealers: 16,
+            content_max: 16 << 20,
+            ..MEASURES
+        });
+        assert_eq!((limits.sealers, limits.writers, limits.batches), (1, 1, 1));
+        assert_eq!(limits.gathered, 16 << 20);
+        assert!(limits.extents > 3 * 16, "{limits:?}");
     }
 
     #[test]
@@ -259,8 +300,14 @@ mod tests {
             for pack_len in [10 << 20, 20 << 20, 120 << 20] {
                 for sealers in [1, 2, 4, 16, 64] {
                     let bytes = |memory: u64| {
-                        let limits = Limits::new(memory, sealers, 4, content_max, pack_len);
-                        limits.bytes_max(content_max, pack_len)
+                        let measures = Measures {
+                            memory,
+                            sealers,
+                            content_max,
+                            pack_len,
+                            ..MEASURES
+                        };
+                        Limits::new(&measures).bytes_max(&measures)
                     };
                     for memory in (0..2048).step_by(16).map(|mebibytes| mebibytes << 20) {
                         assert!(
@@ -275,9 +322,16 @@ mod tests {
 
     #[test]
     fn more_memory_never_gives_less() {
-        let mut before = Limits::new(0, 8, 4, 8 << 20, 20 << 20);
+        let of = |mebibytes: u64| {
+            Limits::new(&Measures {
+                memory: mebibytes << 20,
+                sealers: 8,
+                ..MEASURES
+            })
+        };
+        let mut before = of(0);
         for mebibytes in (0..2048).step_by(16) {
-            let limits = Limits::new(mebibytes << 20, 8, 4, 8 << 20, 20 << 20);
+            let limits = of(mebibytes);
             assert!(limits.sealers >= before.sealers, "{before:?} then {limits:?}");
             before = limits;
         }

@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::buffers::Buffers;
 use super::event::{Chunk, Control, LargeFile};
 use super::file_object::Ending;
 use super::gather::InFlight;
@@ -38,7 +38,6 @@ pub(crate) enum Fetch {
 /// Reads large files.
 pub(crate) struct ReadLarge {
     pub fetch: Fetch,
-    pub buffers: Arc<Buffers>,
     pub progress: Arc<Progress>,
     /// Told of every file whose reading begins.
     pub in_flight: Arc<InFlight>,
@@ -76,7 +75,6 @@ impl ReadLarge {
             object,
             size,
             part_len.filter(|_| !is_device),
-            self.buffers.clone(),
         );
         let watch = match file.try_clone() {
             Ok(watch) => watch,
@@ -103,23 +101,24 @@ impl ReadLarge {
         }
     }
 
-    fn each_extent(&self, file: File, mut each: impl FnMut(&[u8]) -> Result<()>) -> std::result::Result<(), Stop> {
+    fn each_extent(&self, file: File, mut each: impl FnMut(Bytes) -> Result<()>) -> std::result::Result<(), Stop> {
         match &self.fetch {
             Fetch::Engine { engine, pool, depth } => {
                 let extents = ReadAhead::new(engine.clone(), pool.clone(), file, *depth).map_err(Stop::Source)?;
                 for extent in extents {
-                    each(&extent.map_err(Stop::Source)?.bytes).map_err(Stop::run)?;
+                    each(extent.map_err(Stop::Source)?.bytes.into_bytes()).map_err(Stop::run)?;
                 }
                 Ok(())
             }
             Fetch::Plain => {
-                let mut bytes = vec![0; PLAIN_READ_LEN];
                 let mut offset = 0;
                 loop {
+                    let mut bytes = vec![0; PLAIN_READ_LEN];
                     match file.read_at(&mut bytes, offset) {
                         Ok(0) => return Ok(()),
                         Ok(read) => {
-                            each(&bytes[..read]).map_err(Stop::run)?;
+                            bytes.truncate(read);
+                            each(bytes.into()).map_err(Stop::run)?;
                             offset += read as u64;
                         }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

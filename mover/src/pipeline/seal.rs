@@ -5,12 +5,9 @@
 //! Budget: 0.9 GB/s per core with Kopia's default algorithms; holds the chunks it hashes together, a compressed one, and
 //! the open packs; waits for the writing stage.
 
-use std::sync::Arc;
-
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::{ContentId, ContentPrefix};
 
-use super::buffers::Buffers;
 use super::event::{Batch, Step};
 use super::file_object::{Ending, FileObject};
 use crate::error::Result;
@@ -20,7 +17,6 @@ use crate::repository::{ContentSink, FullPack, SealingTools, WriteSession};
 pub(crate) struct Sealing<'a> {
     session: &'a WriteSession,
     tools: SealingTools,
-    buffers: Arc<Buffers>,
 }
 
 /// Seals the contents of directories and lists where they are made, and delivers full packs to the writing stage.
@@ -30,11 +26,10 @@ struct Sink<'a, 'b> {
 }
 
 impl<'a> Sealing<'a> {
-    pub(crate) fn new(session: &'a WriteSession, buffers: Arc<Buffers>) -> Self {
+    pub(crate) fn new(session: &'a WriteSession) -> Self {
         Self {
             session,
             tools: SealingTools::default(),
-            buffers,
         }
     }
 
@@ -45,17 +40,20 @@ impl<'a> Sealing<'a> {
         deliver: &mut dyn FnMut(FullPack<'a>) -> Result<()>,
         step: &mut dyn FnMut(Step),
     ) -> Result<()> {
-        let plains: Vec<&[u8]> = batch.iter().map(|chunk| chunk.plain.as_slice()).collect();
-        let hashes = self.session.repository().sealer().hasher().hash_many(&plains);
+        let pieces: Vec<Vec<&[u8]>> = batch.iter().map(|chunk| chunk.plain.pieces()).collect();
+        let messages: Vec<&[&[u8]]> = pieces.iter().map(|pieces| &pieces[..]).collect();
+        let hashes = self.session.repository().sealer().hasher().hash_many(&messages);
+        drop(pieces);
         for (chunk, hash) in batch.into_iter().zip(hashes) {
             let compression = chunk.object.compression;
             let added = self
                 .session
-                .add(&mut self.tools, None, &hash, &chunk.plain, compression)?;
+                .add(&mut self.tools, None, &hash, &chunk.plain.pieces(), compression)?;
             let (id, full) = added;
             full.map_or(Ok(()), &mut *deliver)?;
             let len = chunk.plain.len() as u64;
-            self.buffers.give(chunk.plain);
+            // Its buffers are free before the list of parts is written, which may have to wait.
+            drop(chunk.plain);
             let done = chunk.object.sealed(chunk.index, id, len, &mut self.sink(deliver))?;
             done.into_iter().for_each(&mut *step);
         }
@@ -92,7 +90,7 @@ impl ContentSink for Sink<'_, '_> {
         let hash = sealing.session.repository().sealer().hash(plain);
         let (id, full) = sealing
             .session
-            .add(&mut sealing.tools, prefix, &hash, plain, compression)?;
+            .add(&mut sealing.tools, prefix, &hash, &[plain], compression)?;
         full.map_or(Ok(()), &mut *self.deliver)?;
         Ok(id)
     }

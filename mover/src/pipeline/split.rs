@@ -1,15 +1,16 @@
 //! The cutting stage: the bytes of a file come in, in order; chunks go out where Kopia would cut.
 //!
 //! Budget: 2 GB/s on one core for the default splitter; holds one unfinished chunk, at most twice the splitter's
-//! average; waits for nothing itself.
+//! average, in the buffers in which it was read; waits for nothing itself.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use windlass_repo_format::splitter::{Splitter, SplitterAlgorithm};
 
-use super::buffers::Buffers;
 use super::event::Chunk;
 use super::file_object::FileObject;
+use super::plain::Plain;
 
 /// The cutting of one file. Above the policy's size limit, a file is several objects joined by one list: the cuts begin
 /// anew at each of them.
@@ -18,10 +19,7 @@ pub(crate) struct Split {
     algorithm: SplitterAlgorithm,
     splitter: Splitter,
     object: Arc<FileObject>,
-    buffers: Arc<Buffers>,
-    unfinished: Vec<u8>,
-    /// Bytes that are believed to be still to come.
-    size_left: u64,
+    unfinished: Plain,
     /// Chunks given so far.
     chunks: u32,
     /// Chunks given of the current part.
@@ -40,7 +38,6 @@ impl Split {
         object: Arc<FileObject>,
         size: u64,
         part_len: Option<u64>,
-        buffers: Arc<Buffers>,
     ) -> Self {
         let full_parts = part_len.filter(|len| size > *len).map_or(0, |len| size / len);
         let part_len = part_len.unwrap_or(u64::MAX);
@@ -48,9 +45,7 @@ impl Split {
             algorithm,
             splitter: algorithm.start(),
             object,
-            buffers,
-            unfinished: Vec::new(),
-            size_left: size,
+            unfinished: Plain::default(),
             chunks: 0,
             chunks_of_part: 0,
             full_parts,
@@ -60,16 +55,14 @@ impl Split {
     }
 
     /// Takes the next bytes; chunks that they complete are given to `each`.
-    pub(crate) fn push<E>(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn push<E>(&mut self, mut bytes: Bytes, each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
         while !bytes.is_empty() {
             let of_this_part = if self.full_parts > 0 {
                 self.lacking.min(bytes.len() as u64) as usize
             } else {
                 bytes.len()
             };
-            let (head, tail) = bytes.split_at(of_this_part);
-            self.cut(head, each)?;
-            bytes = tail;
+            self.cut(bytes.split_to(of_this_part), each)?;
             if self.full_parts > 0 {
                 self.lacking -= of_this_part as u64;
                 if self.lacking == 0 {
@@ -82,27 +75,13 @@ impl Split {
         Ok(())
     }
 
-    fn cut<E>(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
-        while let Some(cut) = self.splitter.next_cut(bytes) {
-            let (head, tail) = bytes.split_at(cut);
-            self.keep(head);
+    fn cut<E>(&mut self, mut bytes: Bytes, each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
+        while let Some(cut) = self.splitter.next_cut(&bytes) {
+            self.unfinished.push(bytes.split_to(cut));
             self.give(each)?;
-            bytes = tail;
         }
-        self.keep(bytes);
+        self.unfinished.push(bytes);
         Ok(())
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.unfinished.capacity() == 0 && !bytes.is_empty() {
-            // Room for a whole chunk at once: growing step by step would copy it several times.
-            let expected = usize::try_from(self.size_left).unwrap_or(usize::MAX);
-            self.unfinished = self
-                .buffers
-                .take(expected.min(self.algorithm.max_chunk_len()).max(bytes.len()));
-        }
-        self.unfinished.extend_from_slice(bytes);
-        self.size_left = self.size_left.saturating_sub(bytes.len() as u64);
     }
 
     fn give<E>(&mut self, each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {

@@ -11,7 +11,6 @@ use tokio::runtime::Handle;
 use windlass_repo_format::pack::ClosedPack;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::buffers::Buffers;
 use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Step};
 use super::gather::{Gathering, InFlight};
 use super::read::{Fetch, ReadLarge};
@@ -42,10 +41,11 @@ struct Stages<'a> {
     session: &'a WriteSession,
     control: &'a Control,
     progress: &'a Progress,
-    buffers: Arc<Buffers>,
     in_flight: Arc<InFlight>,
     runtime: Option<Handle>,
     lanes: usize,
+    gathered: usize,
+    content_max: usize,
     /// Held by the sealer that gathers chunks.
     turn: Mutex<()>,
 }
@@ -64,15 +64,15 @@ pub(crate) fn run(
         progress,
         checkpoint,
     } = run;
-    let sealed_max = session.repository().sealer().sealed_len(visit.content_max);
     let stages = Stages {
         session,
         control: &control,
         progress: &progress,
-        buffers: Arc::new(Buffers::new(limits.contents_max() as usize, sealed_max)),
         in_flight: Arc::default(),
         runtime: Handle::try_current().ok(),
         lanes: limits.lanes,
+        gathered: usize::try_from(limits.gathered).unwrap_or(usize::MAX),
+        content_max: visit.content_max,
         turn: Mutex::default(),
     };
     let (item_in, items) = bounded::<Item>(ITEMS_MAX);
@@ -85,9 +85,8 @@ pub(crate) fn run(
         fetch: Fetch::Engine {
             engine,
             pool,
-            depth: limits.reads_ahead,
+            depth: Limits::READS_AHEAD,
         },
-        buffers: stages.buffers.clone(),
         progress: progress.clone(),
         in_flight: stages.in_flight.clone(),
     };
@@ -199,7 +198,7 @@ impl Stages<'_> {
         packs: &Sender<ClosedPack>,
         steps: &Sender<Step>,
     ) {
-        let mut sealing = Sealing::new(self.session, self.buffers.clone());
+        let mut sealing = Sealing::new(self.session);
         let mut deliver = deliver_to(packs);
         let mut batch = OpenBatch::default();
         loop {
@@ -240,7 +239,7 @@ impl Stages<'_> {
                         batch.push(chunk, batches);
                         Ok::<(), std::convert::Infallible>(())
                     };
-                    let Ok(ending) = small.cut(&self.buffers, &mut push);
+                    let Ok(ending) = small.cut(&mut push);
                     self.tell(sealing.end(&object, ending, &mut deliver), steps);
                 }
             }
@@ -256,7 +255,7 @@ impl Stages<'_> {
         packs: &Sender<ClosedPack>,
         steps: &Sender<Step>,
     ) {
-        let mut sealing = Sealing::new(self.session, self.buffers.clone());
+        let mut sealing = Sealing::new(self.session);
         let mut deliver = deliver_to(packs);
         for (file, splitter) in large {
             if self.control.has_failed() {
@@ -272,7 +271,7 @@ impl Stages<'_> {
     }
 
     fn seal(&self, batches: &Receiver<Batch>, packs: &Sender<ClosedPack>, steps: &Sender<Step>) {
-        let mut sealing = Sealing::new(self.session, self.buffers.clone());
+        let mut sealing = Sealing::new(self.session);
         let mut deliver = deliver_to(packs);
         while let Some(batch) = self.lanes_full(batches) {
             if self.control.has_failed() {
@@ -285,14 +284,17 @@ impl Stages<'_> {
         }
     }
 
-    /// As many chunks as are hashed side by side, or as there are when no more come for a while. One thread at a time
-    /// gathers them: two would share what comes, and neither would fill its lanes.
+    /// As many chunks as are hashed side by side, or as memory was set aside for, or as there are when no more come for a
+    /// while. One thread at a time gathers them: two would share what comes, and neither would fill its lanes.
     fn lanes_full(&self, batches: &Receiver<Batch>) -> Option<Batch> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = batches.recv().ok()?;
+        let mut bytes: usize = batch.iter().map(|chunk| chunk.plain.len()).sum();
         while batch.len() < self.lanes
+            && bytes + self.content_max <= self.gathered
             && let Ok(more) = batches.recv_timeout(GATHER_FOR)
         {
+            bytes += more.iter().map(|chunk| chunk.plain.len()).sum::<usize>();
             batch.extend(more);
         }
         Some(batch)
@@ -315,7 +317,7 @@ impl Stages<'_> {
         places: &Receiver<()>,
         packs: Sender<ClosedPack>,
     ) -> Result<()> {
-        let mut sealing = Sealing::new(self.session, self.buffers.clone());
+        let mut sealing = Sealing::new(self.session);
         let mut deliver = deliver_to(&packs);
         let mut gathering = Gathering {
             tree,

@@ -14,7 +14,6 @@ use windlass_repo_format::json::lossy_name;
 use windlass_repo_format::snapshot::{DirEntry, DirectoryWriter, EntryKind, SnapshotStats, SummaryBuilder};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::buffers::Buffers;
 use super::event::{Event, Failure, Notes, Origin};
 use super::inline::store;
 use super::object_writer::{MetadataFormat, ObjectStream};
@@ -395,7 +394,7 @@ pub(crate) fn volume_directory(
 ) -> Result<DirEntry> {
     let attributes = Attributes::of_volume(mtime);
     let mut directory = OpenDirectory::new(name.to_vec(), Vec::new(), attributes, format);
-    let mut sealing = Sealing::new(session, Arc::new(Buffers::new(1, format.splitter.max_chunk_len())));
+    let mut sealing = Sealing::new(session);
     let mut deliver = |full: FullPack<'_>| store(session, full);
     let mut sink = sealing.sink(&mut deliver);
     directory.push(&file, &mut sink)?;

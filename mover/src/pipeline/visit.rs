@@ -11,7 +11,6 @@ use windlass_repo_format::compression::Compression;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::buffers::Buffers;
 use super::event::{Chunk, Event, Item, LargeFile, Notes, Origin, Step};
 use super::extended::Extended;
 use super::file_object::{Ending, FileObject};
@@ -45,11 +44,7 @@ pub(crate) struct SmallFile {
 
 impl SmallFile {
     /// Cuts the file; chunks are given to `each`. Gives how its reading ended.
-    pub(crate) fn cut<E>(
-        self,
-        buffers: &Arc<Buffers>,
-        each: &mut impl FnMut(Chunk) -> Result<(), E>,
-    ) -> Result<Ending, E> {
+    pub(crate) fn cut<E>(self, each: &mut impl FnMut(Chunk) -> Result<(), E>) -> Result<Ending, E> {
         let Self {
             object,
             bytes,
@@ -58,14 +53,14 @@ impl SmallFile {
         } = self;
         let contents = if bytes.len() < splitter.min_chunk_len() {
             each(Chunk {
-                plain: bytes,
+                plain: bytes.into(),
                 object,
                 index: 0,
             })?;
             1
         } else {
-            let mut split = Split::new(splitter, object, bytes.len() as u64, None, buffers.clone());
-            split.push(&bytes, each)?;
+            let mut split = Split::new(splitter, object, bytes.len() as u64, None);
+            split.push(bytes.into(), each)?;
             split.finish(each)?
         };
         Ok(Ending::Read {

@@ -79,6 +79,7 @@ pub(crate) struct FullPack<'a> {
 pub(crate) struct SealingTools {
     compressors: HashMap<Compression, Compressor>,
     compressed: Vec<u8>,
+    joined: Vec<u8>,
 }
 
 /// Where the contents of an object are written to while the object is being cut into them.
@@ -185,11 +186,13 @@ impl WriteSession {
         tools: &mut SealingTools,
         prefix: Option<ContentPrefix>,
         hash: &ContentHash,
-        plain: &[u8],
+        plain: &[&[u8]],
         compression: Option<Compression>,
     ) -> Result<(ContentId, Option<FullPack<'_>>)> {
         let id = ContentId::new(prefix, hash);
-        let original_len = ContentLen::of(plain).ok_or(MoverError::BadOption {
+        let len = plain.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let original_len = u32::try_from(len).ok().and_then(ContentLen::new);
+        let original_len = original_len.ok_or(MoverError::BadOption {
             option: "splitter",
             value: self.repository.format().splitter.clone(),
             reason: "it made a content of 256 MiB or more",
@@ -198,7 +201,8 @@ impl WriteSession {
             return Ok((id, None));
         };
         let shrunk = compression.filter(|compression| tools.compress(*compression, plain));
-        let stored = if shrunk.is_some() { &tools.compressed } else { plain };
+        let compressed = [&tools.compressed[..]];
+        let stored = if shrunk.is_some() { &compressed } else { plain };
         let about = NewContent {
             id,
             original_len,
@@ -210,13 +214,13 @@ impl WriteSession {
     }
 
     /// Encrypts a claimed content into an open pack; gives the pack when it became full.
-    fn pack(&self, about: NewContent, hash: &ContentHash, stored: &[u8]) -> Result<Option<FullPack<'_>>> {
+    fn pack(&self, about: NewContent, hash: &ContentHash, stored: &[&[u8]]) -> Result<Option<FullPack<'_>>> {
         let class = PackClass::of(&about.id);
         let (id, original_len) = (about.id, u64::from(about.original_len.bytes()));
         let nonce: [u8; NONCE_LEN] = self.repository.random_bytes();
         let mut pack = self.table(class).take(|| self.open_pack(class));
         let sealer = self.repository.sealer();
-        let added = pack.add_with(about, |body| sealer.seal_into(hash.iv(), &nonce, stored, body));
+        let added = pack.add_with(about, |body| sealer.seal_pieces_into(hash.iv(), &nonce, stored, body));
         added.map_err(|source| MoverError::Blob {
             blob: pack.id().clone(),
             source,
@@ -323,7 +327,7 @@ impl WriteSession {
     ) -> Result<ContentId> {
         let hash = self.repository.sealer().hash(plain);
         let mut tools = SealingTools::default();
-        let (id, full) = self.add(&mut tools, prefix, &hash, plain, compression)?;
+        let (id, full) = self.add(&mut tools, prefix, &hash, &[plain], compression)?;
         // Its place is given up first: who waits for one may hold the thread that has to store this.
         if let Some(pack) = full.map(|full| full.pack) {
             self.store_pack(pack).await?;
@@ -369,8 +373,17 @@ impl WriteSession {
 
 impl SealingTools {
     /// Compresses into `self.compressed`; false when that would not make it smaller.
-    fn compress(&mut self, compression: Compression, plain: &[u8]) -> bool {
+    fn compress(&mut self, compression: Compression, plain: &[&[u8]]) -> bool {
         self.compressed.clear();
+        // Encoders want a content in a row.
+        let plain = match plain {
+            [piece] => *piece,
+            pieces => {
+                self.joined.clear();
+                pieces.iter().for_each(|piece| self.joined.extend_from_slice(piece));
+                &self.joined
+            }
+        };
         let compressor = self
             .compressors
             .entry(compression)

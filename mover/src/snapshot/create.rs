@@ -24,7 +24,7 @@ use super::{Failure, Lost, LostKind, Progress};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, EngineChoice, EngineSettings, probe};
-use crate::pipeline::{Control, Driver, Extended, Limits, Run, Visit};
+use crate::pipeline::{Control, Driver, Extended, Limits, Measures, Run, Visit};
 use crate::repository::{Manifests, Repository, SessionSummary, WriteSession};
 use crate::snapshots::{self, Snapshot};
 
@@ -159,7 +159,7 @@ pub fn create(
 
     let draft = draft(repository, options);
     let content_max = content_max(repository, options, &policies);
-    let (driver, engine) = driver(repository, options, content_max)?;
+    let (driver, engine) = driver(repository, options, content_max, may_compress(options, &policies))?;
     let session = repository.write_session_with(content_max, driver.open_packs())?;
     let visit = Visit {
         content_max,
@@ -271,22 +271,38 @@ fn content_max(repository: &Repository, options: &SnapshotOptions, policies: &Po
     splitters.map(SplitterAlgorithm::max_chunk_len).max().unwrap_or(0)
 }
 
-fn driver(repository: &Repository, options: &SnapshotOptions, content_max: usize) -> Result<(Driver, String)> {
+/// Whether the contents of some file may be compressed.
+fn may_compress(options: &SnapshotOptions, policies: &PolicySet) -> bool {
+    let by_policy = |name: &str| !name.is_empty() && name != "none";
+    match options.compression {
+        Some(asked_for) => asked_for.is_some(),
+        None => policies
+            .iter()
+            .any(|(_, policy)| by_policy(&policy.compression.compressor_name)),
+    }
+}
+
+fn driver(
+    repository: &Repository,
+    options: &SnapshotOptions,
+    content_max: usize,
+    compresses: bool,
+) -> Result<(Driver, String)> {
     if options.single_thread {
         return Ok((Driver::SingleThread, "none: one thread does everything".to_owned()));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let sealers = options.parallel.unwrap_or(cores).max(1);
-    let pack_len = u64::from(repository.format().max_pack_size);
-    let lanes = repository.sealer().hasher().lanes();
-    let limits = Limits::new(options.memory, sealers, lanes, content_max, pack_len);
-    info!(
-        ?limits,
-        bytes_max = limits.bytes_max(content_max, pack_len),
-        "memory of the pipeline"
-    );
-    // One buffer more than the reads ahead: the one that is being cut.
-    let pool = BufferPool::new(limits.reads_ahead + 1, Limits::EXTENT_LEN);
+    let measures = Measures {
+        memory: options.memory,
+        sealers: options.parallel.unwrap_or(cores),
+        lanes: repository.sealer().hasher().lanes(),
+        content_max,
+        pack_len: u64::from(repository.format().max_pack_size),
+        compresses,
+    };
+    let limits = Limits::new(&measures);
+    info!(?limits, bytes_max = limits.bytes_max(&measures), "memory of the pipeline");
+    let pool = BufferPool::new(limits.extents, Limits::EXTENT_LEN);
     let settings = EngineSettings {
         pool: Some(pool.clone()),
         ..EngineSettings::default()

@@ -1,0 +1,44 @@
+//! The wagon: the plain bytes of one content, in the pieces in which they were read. Nobody copies them until they are
+//! encrypted.
+
+use bytes::Bytes;
+
+/// The bytes of a chunk, in order; no piece is empty. The memory behind a piece is free when all chunks in it are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Plain {
+    pieces: Vec<Bytes>,
+    len: usize,
+}
+
+impl Plain {
+    /// Appends a piece.
+    pub(crate) fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        if !piece.is_empty() {
+            self.pieces.push(piece);
+        }
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The pieces.
+    pub(crate) fn pieces(&self) -> Vec<&[u8]> {
+        self.pieces.iter().map(|piece| &piece[..]).collect()
+    }
+}
+
+impl From<Vec<u8>> for Plain {
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut plain = Self::default();
+        plain.push(bytes.into());
+        plain
+    }
+}
