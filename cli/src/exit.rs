@@ -138,6 +138,7 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
             Some(MoverError::ContentMissing { .. } | MoverError::PackNotIndexed { .. }) => {
                 hints.push("If an index was lost, `windlass repo recover-index` rebuilds it from the packs.");
             }
+            Some(MoverError::Spill { .. }) => hints.push("Make room there, or name another folder in TMPDIR."),
             Some(MoverError::File { source, .. }) if !restoring => hints.extend(file_hint(source)),
             _ => {}
         }

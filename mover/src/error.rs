@@ -127,7 +127,15 @@ pub enum MoverError {
         /// What is wrong with it.
         source: FormatError,
     },
-    /// Something on the machine's own disks failed: a source, a target, a spill file.
+    /// A large index could not be kept in a file without a name.
+    #[error("cannot keep an index in a temporary file in {folder}")]
+    Spill {
+        /// Where it was tried: `TMPDIR`, or the system's own folder for such files.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something on the machine's own disks failed: a source or a target.
     #[error("cannot {doing} {path}")]
     File {
         /// What was being done: "open", "read", "write".

@@ -52,7 +52,7 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
         control: &control,
         reader: ReadLarge {
             fetch: Fetch::Plain,
-                progress: progress.clone(),
+            progress: progress.clone(),
             in_flight: in_flight.clone(),
         },
         sealing: Sealing::new(session),
@@ -120,9 +120,7 @@ impl Stages<'_> {
     fn small(&mut self, small: SmallFile) -> Result<Option<Step>> {
         let object = small.object.clone();
         let mut deliver = |full: FullPack<'_>| store(self.session, full);
-        let ending = small.cut(&mut |chunk| {
-            self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {})
-        })?;
+        let ending = small.cut(&mut |chunk| self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {}))?;
         self.sealing.end(&object, ending, &mut deliver)
     }
 

@@ -192,7 +192,11 @@ impl Limits {
         // A data pack is open or waits for a writer, each writer has one; besides, there is one metadata pack.
         let packs = (self.open_packs + self.writers) as u64 * (measures.pack_len + content) + measures.pack_len;
         // Encoders want a content in one piece, and put the result elsewhere.
-        let compressed = if measures.compresses { self.sealers as u64 * 2 * content } else { 0 };
+        let compressed = if measures.compresses {
+            self.sealers as u64 * 2 * content
+        } else {
+            0
+        };
         Self::BASE_BYTES
             + (self.extents_for(measures.content_max) * Self::EXTENT_LEN) as u64
             + packs

@@ -70,12 +70,7 @@ impl ReadLarge {
             self.progress.bytes_read.fetch_add(read, Ordering::Relaxed);
             each(chunk)
         };
-        let mut split = Split::new(
-            splitter,
-            object,
-            size,
-            part_len.filter(|_| !is_device),
-        );
+        let mut split = Split::new(splitter, object, size, part_len.filter(|_| !is_device));
         let watch = match file.try_clone() {
             Ok(watch) => watch,
             Err(error) => return Ok(failed(&error, ignore_errors)),

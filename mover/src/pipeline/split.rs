@@ -33,12 +33,7 @@ pub(crate) struct Split {
 
 impl Split {
     /// Begins a file whose size is believed to be `size`.
-    pub(crate) fn new(
-        algorithm: SplitterAlgorithm,
-        object: Arc<FileObject>,
-        size: u64,
-        part_len: Option<u64>,
-    ) -> Self {
+    pub(crate) fn new(algorithm: SplitterAlgorithm, object: Arc<FileObject>, size: u64, part_len: Option<u64>) -> Self {
         let full_parts = part_len.filter(|len| size > *len).map_or(0, |len| size / len);
         let part_len = part_len.unwrap_or(u64::MAX);
         Self {

@@ -127,16 +127,29 @@ pub(crate) fn run(
             }
         }
         drop((items, large_in, batch_in));
+        let alarm = Alarm(stages);
         let gathered = stages.gather(&mut tree, checkpoint, &steps, &places, pack_in);
         if let Err(error) = gathered {
             stages.control.fail(stages.session, error);
         }
         // The walk may wait for a place; without anybody to give one it ends.
         drop((steps, places));
+        drop(alarm);
     });
     match control.take_error() {
         Some(error) => Err(error),
         None => Ok(tree),
+    }
+}
+
+/// Ends the run when its thread panics: the others would wait for ever for what does not come.
+struct Alarm<'a>(&'a Stages<'a>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.control.fail(self.0.session, MoverError::SessionFailed);
+        }
     }
 }
 
@@ -152,6 +165,7 @@ impl<'scope> Spawn<'scope, '_> {
         let named = Builder::new().name(format!("windlass-{name}"));
         let spawned = named.spawn_scoped(self.scope, move || {
             let _runtime = stages.runtime.as_ref().map(Handle::enter);
+            let _alarm = Alarm(stages);
             work();
         });
         if let Err(source) = spawned {

@@ -59,9 +59,8 @@ impl RunBytes {
 }
 
 fn spill_error(source: io::Error) -> MoverError {
-    MoverError::File {
-        doing: "keep an index in a temporary file in",
-        path: std::env::temp_dir(),
+    MoverError::Spill {
+        folder: std::env::temp_dir(),
         source,
     }
 }

@@ -117,7 +117,7 @@ impl Repository {
             id: SessionId::new(self.random_bytes(), self.now()),
             pending: Mutex::default(),
             data: OpenPacks::new(open_packs),
-            metadata: OpenPacks::new(open_packs),
+            metadata: OpenPacks::new(1),
             marker: tokio::sync::Mutex::default(),
             last_flush: Mutex::new(self.now()),
             unindexed_max: publish::UNINDEXED_MAX,
@@ -225,12 +225,7 @@ impl WriteSession {
             blob: pack.id().clone(),
             source,
         })?;
-        let full = if pack.len() as u64 >= u64::from(self.repository.format().max_pack_size) {
-            Some(pack.close())
-        } else {
-            drop(pack);
-            None
-        };
+        // Before the pack is given back: another could fill it, and it could be stored, before the content counts as packed.
         let was_last = {
             let mut pending = lock(&self.pending);
             pending.summary.new_contents += 1;
@@ -240,7 +235,10 @@ impl WriteSession {
         if was_last {
             self.change.notify_waiters();
         }
-        let Some((pack, place)) = full else { return Ok(None) };
+        if (pack.len() as u64) < u64::from(self.repository.format().max_pack_size) {
+            return Ok(None);
+        }
+        let (pack, place) = pack.close();
         let pack = self.close_pack(pack)?;
         Ok(Some(FullPack { pack, place }))
     }
@@ -274,10 +272,16 @@ impl WriteSession {
     }
 
     /// Stores a full pack. Only afterwards do its contents count as written.
+    ///
+    /// Who gives up waiting for this has lost contents that others may name already: the session fails.
     pub(crate) async fn store_pack(&self, pack: ClosedPack) -> Result<()> {
         self.check_not_failed()?;
-        let stored = self.store_pack_blob(&pack.id, pack.bytes).await;
-        let len = stored.inspect_err(|_| self.fail())?;
+        let mut unless_stored = FailUnless {
+            session: self,
+            stored: false,
+        };
+        let len = self.store_pack_blob(&pack.id, pack.bytes).await?;
+        unless_stored.stored = true;
         let mut pending = lock(&self.pending);
         pending.summary.blobs += 1;
         pending.summary.stored_bytes += len;
@@ -368,6 +372,20 @@ impl WriteSession {
             data: None,
         };
         lock(&self.pending).manifests.push(deletion);
+    }
+}
+
+/// Fails the session when it is dropped too early.
+struct FailUnless<'a> {
+    session: &'a WriteSession,
+    stored: bool,
+}
+
+impl Drop for FailUnless<'_> {
+    fn drop(&mut self) {
+        if !self.stored {
+            self.session.fail();
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) struct FileTask<'a> {
     is_link: bool,
     given: Given,
     promised: u64,
+    /// The file was still being read when it was stored: fewer bytes than promised are what there is.
+    is_unfinished: bool,
     /// How many bytes to reserve on the disk before the first is written.
     reserve: Option<u64>,
     /// Pieces to come, and one for the walker while it asks for more.
@@ -78,18 +80,20 @@ impl<'a> Share<'a> {
     pub(super) fn new(
         run: &'a Run<'a>,
         place: Place<'a>,
+        name: &[u8],
         entry: &DirEntry,
-        reserve: Option<u64>,
+        reserve: bool,
         slot: Option<Slot>,
     ) -> Self {
         Self(Arc::new(FileTask {
             run,
             place,
-            name: entry.name.clone(),
+            name: name.to_vec(),
             is_link: entry.kind == EntryKind::Symlink,
             given: Given::of(entry, run.options.directory_times, false),
             promised: entry.size,
-            reserve: reserve.filter(|_| !run.options.sparse),
+            is_unfinished: is_unfinished(entry),
+            reserve: (reserve && !is_unfinished(entry) && !run.options.sparse).then_some(entry.size),
             remaining: AtomicUsize::new(1),
             end: AtomicU64::new(0),
             state: Mutex::new(State::Unopened),
@@ -355,9 +359,7 @@ impl<'a> FileTask<'a> {
             self.remove(temporary.as_deref().unwrap_or(&self.name));
             return self.run.complain(&self.path(), error);
         }
-        // Of a file in a checkpoint Kopia promises more than there was.
-        let is_unfinished = found < self.promised && is_checkpointed_name(&self.name);
-        if found == self.promised || is_unfinished {
+        if found == self.promised || (self.is_unfinished && found < self.promised) {
             self.run.progress.files.fetch_add(1, Ordering::Relaxed);
         } else {
             let promised = self.promised;
@@ -382,6 +384,11 @@ impl<'a> FileTask<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the entry is of a checkpoint, and its file was still being read: Kopia promises more than there was.
+pub(super) fn is_unfinished(entry: &DirEntry) -> bool {
+    is_checkpointed_name(&entry.name)
 }
 
 /// Whether what is there is what the entry would become, by type, size and time.

@@ -121,9 +121,12 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether the restore cannot become whole: the disk is full, or nothing can be written to it.
+/// Whether the restore cannot become whole: the disk is full, nothing can be written to it, or the indexes cannot be read.
 fn is_hopeless(error: &MoverError) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    if matches!(error, MoverError::Spill { .. }) {
+        return true;
+    }
     matches!(error, MoverError::File { source, .. }
         if matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
 }

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 
 use super::directory::{Identity, OpenDirectory, open_up};
-use super::file::Place;
+use super::file::{Place, is_unfinished};
 use super::names::{SeenNames, bad_entry, check_name};
 use super::run::{Given, Run};
 use super::walk::{Level, Subtree, object_of};
@@ -24,8 +24,8 @@ use crate::error::{MoverError, Result};
 pub(super) enum Top<'a> {
     /// A directory that is open, and what belongs into it.
     Tree(Subtree<'a>),
-    /// One file or link.
-    Single(Place<'a>, DirEntry),
+    /// One file or link, under a name of its own.
+    Single(Place<'a>, Vec<u8>, DirEntry),
 }
 
 impl<'a> Top<'a> {
@@ -113,8 +113,7 @@ fn single<'a>(run: &'a Run<'a>, entry: &DirEntry, target: &Path, inside: bool) -
     make_directory(&directory)?;
     let fd = open_directory(&directory)?;
     let place = Place::In(Arc::new(OpenDirectory::new(run, fd, Vec::new(), None)));
-    let entry = DirEntry { name, ..entry.clone() };
-    Ok(Top::Single(place, entry))
+    Ok(Top::Single(place, name, entry.clone()))
 }
 
 /// Opens a block device that nothing else uses, and that is long enough.
@@ -131,7 +130,7 @@ fn device<'a>(run: &'a Run<'a>, entry: &DirEntry, target: &Path) -> Result<Top<'
     let opened = rustix::fs::open(target, flags, Mode::empty());
     let mut file = File::from(opened.map_err(|error| failed("open", target)(error.into()))?);
     let len = file.seek(SeekFrom::End(0)).map_err(failed("measure", target))?;
-    if len < entry.size {
+    if len < entry.size && !is_unfinished(&entry) {
         let source = io::Error::new(
             io::ErrorKind::StorageFull,
             format!("the device has {len} bytes and the volume {}", entry.size),
@@ -139,7 +138,7 @@ fn device<'a>(run: &'a Run<'a>, entry: &DirEntry, target: &Path) -> Result<Top<'
         return Err(failed("restore onto", target)(source));
     }
     let name = target.as_os_str().as_bytes().to_vec();
-    Ok(Top::Single(Place::Device(Arc::new(file)), DirEntry { name, ..entry }))
+    Ok(Top::Single(Place::Device(Arc::new(file)), name, entry))
 }
 
 /// The file of a directory that holds nothing else: how Velero stores a block volume.

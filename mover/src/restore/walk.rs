@@ -140,7 +140,7 @@ impl<'r, 'a> Walker<'r, 'a> {
         while let Some(work) = self.pool.next() {
             match work {
                 Top::Tree(subtree) => self.tree(subtree),
-                Top::Single(place, entry) => self.ask(place, &entry),
+                Top::Single(place, name, entry) => self.ask(place, &name, &entry),
             }
             self.gather.flush();
         }
@@ -308,13 +308,13 @@ impl<'r, 'a> Walker<'r, 'a> {
                 return Ok(());
             }
         }
-        self.ask(Place::In(directory), entry);
+        self.ask(Place::In(directory), &entry.name, entry);
         Ok(())
     }
 
-    /// Asks for all contents of a file or link.
-    fn ask(&mut self, place: Place<'a>, entry: &DirEntry) {
-        let share = |reserve, slot| Share::new(self.run, place, entry, reserve, slot);
+    /// Asks for all contents of a file or link that shall have this name.
+    fn ask(&mut self, place: Place<'a>, name: &[u8], entry: &DirEntry) {
+        let share = |reserve, slot| Share::new(self.run, place, name, entry, reserve, slot);
         let repository = self.run.repository;
         let begun = object_of(entry).and_then(|id| {
             let mut parts = repository.object_parts(id);
@@ -324,20 +324,20 @@ impl<'r, 'a> Walker<'r, 'a> {
         });
         let (id, parts, first, second) = match begun {
             Ok(begun) => begun,
-            Err(error) => return share(None, None).fail(error),
+            Err(error) => return share(false, None).fail(error),
         };
         if second.is_none() {
-            let share = share(None, None);
+            let share = share(false, None);
             return self.push(&share, id, first.into_iter());
         }
         if entry.kind == EntryKind::Symlink {
-            return share(None, None).fail(bad_entry(&entry.name, "its link target is too long"));
+            return share(false, None).fail(bad_entry(&entry.name, "its link target is too long"));
         }
         let slot = self.run.open_files.try_take(1).or_else(|| {
             self.gather.flush();
             self.run.open_files.take(1, self.run.stop)
         });
-        let share = share(Some(entry.size), slot);
+        let share = share(true, slot);
         self.push(&share, id, first.into_iter().chain(second));
         self.push_rest(&share, id, parts);
     }

@@ -196,6 +196,8 @@ pub fn create(
     } else {
         Some(file(&session, &manifest)?.id)
     };
+    // Of a large file that was being read when the run was stopped, the checkpoint has more than this snapshot.
+    let checkpoint = checkpoint.filter(|_| manifest.incomplete.is_none());
     if let Some(checkpoint) = &checkpoint {
         session.delete_manifest(checkpoint);
     }
@@ -301,7 +303,11 @@ fn driver(
         compresses,
     };
     let limits = Limits::new(&measures);
-    info!(?limits, bytes_max = limits.bytes_max(&measures), "memory of the pipeline");
+    info!(
+        ?limits,
+        bytes_max = limits.bytes_max(&measures),
+        "memory of the pipeline"
+    );
     let pool = BufferPool::new(limits.extents, Limits::EXTENT_LEN);
     let settings = EngineSettings {
         pool: Some(pool.clone()),

@@ -82,8 +82,9 @@ impl OpenPacks {
         }
     }
 
-    /// Takes all packs off the table, and waits for those that are in somebody's hands.
-    pub(super) fn clear(&self) -> Vec<OpenPack> {
+    /// Takes all packs off the table, and waits for those that are in somebody's hands. Each keeps its place until that is
+    /// dropped: no other is opened for it before.
+    pub(super) fn clear(&self) -> Vec<(OpenPack, Place<'_>)> {
         let mut table = lock(&self.table);
         while table.clearing {
             table = self.changed.wait(table).unwrap_or_else(PoisonError::into_inner);
@@ -94,9 +95,10 @@ impl OpenPacks {
         }
         table.clearing = false;
         let packs = std::mem::take(&mut table.idle);
+        table.taken = packs.len();
         drop(table);
         self.changed.notify_all();
-        packs
+        packs.into_iter().map(|pack| (pack, Place(self))).collect()
     }
 }
 
@@ -151,7 +153,7 @@ pub(super) struct Recycled {
 }
 
 impl PackBuffers {
-    /// At most so many are kept: no more packs are open or on their way at once, whatever a storage does with them.
+    /// At most so many are kept, whatever a storage does with those it was given.
     const SPARE_MAX: usize = 8;
 
     /// The usual allocator maps buffers of this length for themselves: memory is taken as they fill, and given back to
@@ -260,14 +262,13 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
             assert!(!clearing.is_finished() && !late.is_finished());
             drop(second);
-            let mut cleared: Vec<_> = clearing
-                .join()
-                .unwrap()
-                .iter()
-                .map(|pack| pack.id().to_string())
-                .collect();
-            cleared.sort();
-            assert_eq!(cleared, ["p1", "p3"]);
+            let mut cleared = clearing.join().unwrap();
+            cleared.sort_by_key(|(pack, _)| pack.id().clone());
+            let names: Vec<_> = cleared.iter().map(|(pack, _)| pack.id().as_str()).collect();
+            assert_eq!(names, ["p1", "p3"]);
+            std::thread::sleep(Duration::from_millis(10));
+            assert!(!late.is_finished(), "they are not stored yet");
+            cleared.pop();
             assert_eq!(late.join().unwrap(), "p4");
         });
     }

@@ -63,7 +63,7 @@ impl WriteSession {
     }
 
     async fn store_open_packs(&self) -> Result<()> {
-        for pack in self.data.clear().into_iter().chain(self.metadata.clear()) {
+        for (pack, _place) in self.data.clear().into_iter().chain(self.metadata.clear()) {
             let closed = self.close_pack(pack)?;
             self.store_pack(closed).await?;
         }
@@ -96,7 +96,8 @@ impl WriteSession {
             self.write_content(Some(ContentPrefix::MANIFEST), &batch, Some(Compression::ZstdFastest))
                 .await?;
         }
-        self.store_open_packs().await?;
+        // Not only the open packs: the manifests may be in one that another has filled and that is on its way.
+        self.settle().await?;
         self.publish_stored().await?;
         *lock(&self.last_flush) = self.repository.now();
         Ok(())

@@ -82,6 +82,28 @@ fn settling_waits_for_what_was_claimed_before_and_for_nothing_else() {
 }
 
 #[test]
+fn a_content_counts_as_packed_before_another_can_take_its_pack() {
+    // It counted only afterwards. Another thread filled the pack meanwhile and had it stored; what was stored could no
+    // longer become packed, and settling waited for it for ever.
+    let repository = repository_in(Arc::new(memory()));
+    let session = Arc::new(repository.write_session_with(1 << 20, 2).unwrap());
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let session = session.clone();
+            scope.spawn(move || {
+                for number in 0..300u32 {
+                    let plain = [thread.to_be_bytes(), number.to_be_bytes()].concat();
+                    block_on(session.write_content(None, &plain, None)).unwrap();
+                    block_on(session.settle()).unwrap();
+                }
+            });
+        }
+    });
+    let pending = lock(&session.pending);
+    assert!(pending.unpacked.are_past(u64::MAX) && pending.unstored.are_past(u64::MAX));
+}
+
+#[test]
 fn settling_ends_when_a_stage_fails() {
     // It looked only for failures of the storage, and waited for ever for a content that another stage had dropped.
     let session = repository_in(Arc::new(memory())).write_session().unwrap();
