@@ -128,10 +128,10 @@ impl Limits {
         // Splitters aim at half of the greatest length; one more, because the last to come may be a long one.
         let lanes = |lanes: usize| (lanes as u64 + 1) * one / 2;
         let fits = |limits: &Self| limits.bytes_max(measures) <= measures.memory;
-        let mut limits = least;
         // What helps most comes first: all cores, then a second writer, then lanes of the hash, then longer queues.
+        let affordable = (1..=sealers).rev().map(|sealers| Self { sealers, ..least });
+        let mut limits = affordable.into_iter().find(fits).unwrap_or(least);
         let wishes = [
-            Self { sealers, ..least },
             Self { writers: 2, ..least },
             Self {
                 gathered: lanes(measures.lanes / 2).max(one),
@@ -156,10 +156,6 @@ impl Limits {
                 limits = more;
             }
         }
-        if limits.sealers == 1 {
-            let affordable = (2..=sealers).rev().map(|sealers| Self { sealers, ..limits }).find(fits);
-            limits = affordable.unwrap_or(limits);
-        }
         Self {
             extents: limits.extents_for(measures.content_max),
             ..limits
@@ -168,7 +164,6 @@ impl Limits {
 
     fn at_least(&self, other: &Self) -> Self {
         Self {
-            sealers: self.sealers.max(other.sealers),
             gathered: self.gathered.max(other.gathered),
             writers: self.writers.max(other.writers),
             open_packs: self.open_packs.max(other.open_packs),
