@@ -385,37 +385,14 @@ macro_rules! round {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
-        __m512i, _mm512_add_epi64, _mm512_loadu_si512, _mm512_ror_epi64, _mm512_set1_epi64, _mm512_shuffle_i64x2,
-        _mm512_storeu_si512, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64, _mm512_xor_si512,
+        __m512i, _mm512_add_epi64, _mm512_loadu_si512, _mm512_ror_epi64, _mm512_set1_epi64, _mm512_storeu_si512,
+        _mm512_xor_si512,
     };
 
+    use super::super::turn::turned_words;
     use super::{BLOCK_LEN, Blocks, INITIAL, State};
 
     const LANES: usize = 8;
-
-    /// Eight words each of eight lanes, turned so that each vector has one word of every lane.
-    #[target_feature(enable = "avx512f")]
-    fn transposed(rows: [__m512i; LANES]) -> [__m512i; LANES] {
-        let [a, b, c, d, e, f, g, h] = rows;
-        // Words 0, 2, 4, 6 of two lanes side by side, and words 1, 3, 5, 7.
-        let (ab, ab_odd) = (_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-        let (cd, cd_odd) = (_mm512_unpacklo_epi64(c, d), _mm512_unpackhi_epi64(c, d));
-        let (ef, ef_odd) = (_mm512_unpacklo_epi64(e, f), _mm512_unpackhi_epi64(e, f));
-        let (gh, gh_odd) = (_mm512_unpacklo_epi64(g, h), _mm512_unpackhi_epi64(g, h));
-        let mut words = [a; LANES];
-        for (first, (ab, cd, ef, gh)) in [(0, (ab, cd, ef, gh)), (1, (ab_odd, cd_odd, ef_odd, gh_odd))] {
-            // Quarters of four lanes: words 0 and 4, then 2 and 6.
-            let abcd_04 = _mm512_shuffle_i64x2::<0b10_00_10_00>(ab, cd);
-            let abcd_26 = _mm512_shuffle_i64x2::<0b11_01_11_01>(ab, cd);
-            let efgh_04 = _mm512_shuffle_i64x2::<0b10_00_10_00>(ef, gh);
-            let efgh_26 = _mm512_shuffle_i64x2::<0b11_01_11_01>(ef, gh);
-            words[first] = _mm512_shuffle_i64x2::<0b10_00_10_00>(abcd_04, efgh_04);
-            words[first + 4] = _mm512_shuffle_i64x2::<0b11_01_11_01>(abcd_04, efgh_04);
-            words[first + 2] = _mm512_shuffle_i64x2::<0b10_00_10_00>(abcd_26, efgh_26);
-            words[first + 6] = _mm512_shuffle_i64x2::<0b11_01_11_01>(abcd_26, efgh_26);
-        }
-        words
-    }
 
     /// Compresses the blocks into the states. The processor must have AVX-512 F.
     #[target_feature(enable = "avx512f")]
@@ -456,8 +433,8 @@ mod avx512 {
                     half(7, of),
                 ]
             };
-            let [m0, m1, m2, m3, m4, m5, m6, m7] = transposed(row(0));
-            let [m8, m9, m10, m11, m12, m13, m14, m15] = transposed(row(1));
+            let [m0, m1, m2, m3, m4, m5, m6, m7] = turned_words(row(0));
+            let [m8, m9, m10, m11, m12, m13, m14, m15] = turned_words(row(1));
             let m = [m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15];
             bytes = _mm512_add_epi64(bytes, _mm512_set1_epi64(BLOCK_LEN as i64));
             let constant = |index: usize| _mm512_set1_epi64(INITIAL[index].cast_signed());

@@ -8,6 +8,9 @@
 )]
 
 pub(crate) mod blake2b;
+pub(crate) mod buzhash;
+#[cfg(target_arch = "x86_64")]
+mod turn;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

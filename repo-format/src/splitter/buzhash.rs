@@ -1,6 +1,10 @@
 //! The buzhash room: a 32-bit cyclic polynomial over 64 bytes.
 
 use super::rolling::Rolling;
+#[cfg(target_arch = "x86_64")]
+use super::rolling::{KERNEL_BLOCK_LEN, WINDOW};
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::{self, buzhash, buzhash::Planes};
 
 /// The hash of the window: the exclusive or of one table word per byte, rotated left by the byte's distance.
 ///
@@ -19,6 +23,17 @@ impl Rolling for Buzhash {
     #[inline(always)]
     fn ends_chunk(self, mask: u32) -> bool {
         self.0 & mask == 0
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn has_kernel(mask: u32) -> bool {
+        mask >> 24 == 0 && kernel::instructions() == kernel::Instructions::Avx512
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn first_stretch(bytes: &[u8; WINDOW + KERNEL_BLOCK_LEN], mask: u32) -> Option<usize> {
+        static PLANES: Planes = Planes::of(&TABLE);
+        buzhash::first_stretch(&PLANES, bytes, mask)
     }
 }
 
@@ -72,5 +87,38 @@ mod tests {
         let zeros = (0..WINDOW).fold(Buzhash::default(), |hash, _| hash.roll(0, 0));
         assert_eq!(zeros, Buzhash(0));
         assert_eq!(hash, Buzhash(0xd9b0_c9cf));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_kernel_finds_the_stretch_that_bytes_one_by_one_find() {
+        let masks = [0xffff, 0x1_ffff, 0x7_ffff, 0x3f_ffff, 0xff_ffff];
+        if masks.iter().any(|mask| !Buzhash::has_kernel(*mask)) {
+            return; // this processor has no such kernel
+        }
+        let mut state = 1u64;
+        for round in 0..40 {
+            let bytes: Vec<u8> = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                // Some rounds have bytes that repeat, whose hashes are often alike.
+                (state >> 56) as u8 & if round % 4 == 0 { 1 } else { 255 }
+            })
+            .take(WINDOW + KERNEL_BLOCK_LEN)
+            .collect();
+            let block: &[u8; WINDOW + KERNEL_BLOCK_LEN] = bytes.first_chunk().unwrap();
+            let mut hash = bytes[..WINDOW]
+                .iter()
+                .fold(Buzhash::default(), |hash, byte| hash.roll(0, *byte));
+            let mut hashes = Vec::new();
+            for (leaving, entering) in bytes.iter().zip(&bytes[WINDOW..]) {
+                hash = hash.roll(*leaving, *entering);
+                hashes.push(hash);
+            }
+            for mask in masks {
+                let end = hashes.iter().position(|hash| hash.ends_chunk(mask));
+                let found = Buzhash::first_stretch(block, mask);
+                assert_eq!(found, end.map(|end| end / 2048 * 2048), "round {round}, mask {mask:x}");
+            }
+        }
     }
 }

@@ -10,6 +10,17 @@ pub(super) trait Rolling: Copy + Default {
 
     /// Whether none of the bits of `mask` is set.
     fn ends_chunk(self, mask: Self::Mask) -> bool;
+
+    /// Whether this processor can look for ends of chunks with [`Rolling::first_stretch`].
+    fn has_kernel(_mask: Self::Mask) -> bool {
+        false
+    }
+
+    /// Looks at a whole block behind the window before it: how many bytes come before the stretch with its first end of a
+    /// chunk, and `None` where there is no end.
+    fn first_stretch(_bytes: &[u8; WINDOW + KERNEL_BLOCK_LEN], _mask: Self::Mask) -> Option<usize> {
+        Some(0)
+    }
 }
 
 /// How many bytes the hashes look back.
@@ -23,6 +34,9 @@ const LANE_LEN: usize = 2048;
 
 const BLOCK_LEN: usize = LANES * LANE_LEN;
 
+/// How many bytes a kernel looks at in one call.
+pub(super) use crate::kernel::buzhash::BLOCK_LEN as KERNEL_BLOCK_LEN;
+
 /// Cuts one object where the hash of the window has no bit of `mask` set, within a minimum and a maximum length.
 ///
 /// The window is a window over the object and is not emptied by a cut. But a chunk is much longer than the window, so
@@ -32,6 +46,7 @@ pub(super) struct Dynamic<H: Rolling> {
     min: usize,
     max: usize,
     mask: H::Mask,
+    has_kernel: bool,
     /// Bytes of the current chunk seen so far, below `max`.
     filled: usize,
     hash: H,
@@ -46,6 +61,7 @@ impl<H: Rolling> Dynamic<H> {
             min,
             max,
             mask,
+            has_kernel: H::has_kernel(mask),
             filled: 0,
             hash: H::default(),
             window: [0; WINDOW],
@@ -97,7 +113,7 @@ impl<H: Rolling> Dynamic<H> {
             return None;
         }
         // From here on everything is testable, and what leaves is in `fresh` itself.
-        let (hash, cut) = first_end::<H>(self.hash, fresh, self.mask);
+        let (hash, cut) = first_end::<H>(self.hash, fresh, self.mask, self.has_kernel);
         if let Some(cut) = cut {
             return Some(begin + cut);
         }
@@ -109,8 +125,18 @@ impl<H: Rolling> Dynamic<H> {
 
 /// Rolls over `bytes` after their first [`WINDOW`], whose hash is `hash`: how many bytes come before the first end of
 /// a chunk, and the hash at the end of `bytes`, which counts only where there is no such end.
-fn first_end<H: Rolling>(mut hash: H, bytes: &[u8], mask: H::Mask) -> (H, Option<usize>) {
+fn first_end<H: Rolling>(mut hash: H, bytes: &[u8], mask: H::Mask, has_kernel: bool) -> (H, Option<usize>) {
     let mut done = WINDOW;
+    if has_kernel {
+        while let Some(block) = bytes[done - WINDOW..].first_chunk() {
+            let clear = H::first_stretch(block, mask);
+            done += clear.unwrap_or(KERNEL_BLOCK_LEN);
+            if clear.is_some() {
+                break;
+            }
+        }
+        hash = of_window(&bytes[done - WINDOW..done]);
+    }
     while bytes.len() - done >= BLOCK_LEN {
         let Some(after) = scan_lanes(hash, &bytes[done - WINDOW..done + BLOCK_LEN], mask) else {
             break;
@@ -138,11 +164,7 @@ fn scan_lanes<H: Rolling>(hash: H, block: &[u8], mask: H::Mask) -> Option<H> {
             .expect("the slice was made with this length")
     });
     // Each lane but the first starts from the hash of the bytes just before it.
-    let mut hashes = lanes.map(|lane| {
-        lane[..WINDOW]
-            .iter()
-            .fold(H::default(), |hash, byte| hash.roll(0, *byte))
-    });
+    let mut hashes = lanes.map(|lane| of_window(&lane[..WINDOW]));
     hashes[0] = hash;
     for index in 0..LANE_LEN {
         for (hash, lane) in hashes.iter_mut().zip(lanes) {
@@ -153,4 +175,9 @@ fn scan_lanes<H: Rolling>(hash: H, block: &[u8], mask: H::Mask) -> Option<H> {
         }
     }
     Some(hashes[LANES - 1])
+}
+
+/// The hash of a window. What leaves while it fills are the zeros of an empty one, and their hash is zero.
+fn of_window<H: Rolling>(window: &[u8]) -> H {
+    window.iter().fold(H::default(), |hash, byte| hash.roll(0, *byte))
 }
