@@ -138,6 +138,9 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
             Some(MoverError::ContentMissing { .. } | MoverError::PackNotIndexed { .. }) => {
                 hints.push("If an index was lost, `windlass repo recover-index` rebuilds it from the packs.");
             }
+            Some(MoverError::PasswordChangeInterrupted { .. }) => hints.push(
+                "If nobody is changing it right now: `windlass repo change-password` finishes it, with the old password as the present one and the same new one again.",
+            ),
             Some(MoverError::File { source, .. }) if !restoring => hints.extend(file_hint(source)),
             _ => {}
         }

@@ -55,6 +55,30 @@ pub enum MoverError {
         /// Who holds the lock.
         owner: String,
     },
+    /// The two blobs of the settings are sealed with different keys: a change of the password ended between them, or one
+    /// of them is damaged.
+    #[error(
+        "a password change of the repository at {location} was interrupted between its two blobs: this password opens \
+         {opened} and not {other}"
+    )]
+    PasswordChangeInterrupted {
+        /// Where the repository is.
+        location: String,
+        /// The blob that the password opens.
+        opened: BlobId,
+        /// The blob that it does not open.
+        other: BlobId,
+    },
+    /// After an interrupted change of the password, the blob configuration opens with no password that was given, and
+    /// may say for how long blobs are held back.
+    #[error(
+        "neither the old password nor the new one opens blob kopia.blobcfg of the repository at {location}, which may \
+         hold the settings of an object lock: give the new password of the change that was interrupted"
+    )]
+    RetentionUnknown {
+        /// Where the repository is.
+        location: String,
+    },
     /// This build reads such a repository, and does not write it.
     #[error("a repository of format version {version} can be read and restored but not written; upgrade it with Kopia")]
     ReadOnlyFormat {

@@ -5,6 +5,7 @@ mod indexes;
 mod manifests;
 mod objects;
 mod opening;
+mod password;
 mod session;
 
 use std::fmt;

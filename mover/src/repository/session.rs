@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tracing::debug;
 use windlass_repo_format::compression::{Compression, Compressor};
 use windlass_repo_format::encryption::NONCE_LEN;
-use windlass_repo_format::format_blob::BlobConfig;
+use windlass_repo_format::format_blob::{BLOB_CONFIG_NAME, BlobConfig, FORMAT_BLOB_NAME};
 use windlass_repo_format::id::{BlobId, ContentHash, ContentId, ContentPrefix};
 use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
 use windlass_repo_format::pack::{ClosedPack, NewContent, OpenPack, PackBody, PackClass, pack_blob_id};
@@ -380,9 +380,9 @@ impl SealingTools {
     }
 }
 
-/// On a bucket with object lock, everything that a snapshot needs is held for the configured time.
-fn put_options(id: &BlobId, config: &BlobConfig, now: Timestamp) -> PutOptions {
-    const LOCKED: [&str; 4] = ["p", "q", "x", "n"];
+/// On a bucket with object lock, everything that a snapshot needs is held back for the configured time.
+pub(super) fn put_options(id: &BlobId, config: &BlobConfig, now: Timestamp) -> PutOptions {
+    const LOCKED: [&str; 6] = ["p", "q", "x", "n", FORMAT_BLOB_NAME, BLOB_CONFIG_NAME];
     let Some(mode) = config.retention_mode else {
         return PutOptions::default();
     };

@@ -214,6 +214,10 @@ impl Storage for FileSystem {
         self.0.root.display().to_string()
     }
 
+    fn can_retain(&self) -> bool {
+        false
+    }
+
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
         let (inner, id) = (Arc::clone(&self.0), id.clone());
         blocking(move || inner.read(&id, range)).await
