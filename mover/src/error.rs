@@ -49,6 +49,25 @@ pub enum MoverError {
     /// The repository's settings cannot be used by this build.
     #[error("cannot use the settings of the repository")]
     Settings(#[source] FormatError),
+    /// The repository's password cannot become another.
+    #[error("cannot change the password of the repository")]
+    PasswordChange(#[source] FormatError),
+    /// What the indexes say, as they were read, cannot be understood.
+    #[error("cannot {doing} the indexes of the repository")]
+    Index {
+        /// What was being done: "look up content k01 in".
+        doing: String,
+        /// What is wrong with them.
+        source: FormatError,
+    },
+    /// Something does not fit into the format of the repository.
+    #[error("cannot write {what}")]
+    NotWritable {
+        /// What was to be written.
+        what: String,
+        /// Why it does not fit.
+        source: FormatError,
+    },
     /// The format blob says that somebody is upgrading the repository.
     #[error("the repository is locked by an upgrade that {owner} started; wait for it to end, or end it with Kopia")]
     UpgradeLocked {

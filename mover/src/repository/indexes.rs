@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, warn};
+use windlass_repo_format::FormatError;
 use windlass_repo_format::epoch::{EpochState, IndexBlobName};
 use windlass_repo_format::id::{BlobId, ContentId, ContentPrefix};
 use windlass_repo_format::index::legacy::{self, CompactionLog};
@@ -66,6 +67,13 @@ fn spill_error(source: io::Error) -> MoverError {
     }
 }
 
+fn index_error(doing: impl Into<String>, source: FormatError) -> MoverError {
+    MoverError::Index {
+        doing: doing.into(),
+        source,
+    }
+}
+
 type Run = Arc<Index<RunBytes>>;
 
 /// What the indexes said when they were last read, and what this program has added since.
@@ -103,7 +111,7 @@ impl IndexView {
         }
     }
 
-    fn find(&self, id: &ContentId) -> std::result::Result<Option<IndexEntry>, windlass_repo_format::FormatError> {
+    fn find(&self, id: &ContentId) -> std::result::Result<Option<IndexEntry>, FormatError> {
         let mut winner: Option<IndexEntry> = None;
         for run in &self.runs {
             if let Some(entry) = run.get(id)?
@@ -154,7 +162,8 @@ impl Repository {
 
     /// The winning index entry of a content, deleted ones included.
     pub(crate) fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
-        self.view().find(id).map_err(MoverError::Settings)
+        let found = self.view().find(id);
+        found.map_err(|source| index_error(format!("look up content {id} in"), source))
     }
 
     /// The live entries of all contents with this prefix, in the order of their IDs. For prefixes with few contents.
@@ -183,7 +192,7 @@ impl Repository {
         let view = self.view();
         let ranges: Result<Vec<_>> = view.runs.iter().map(|run| entries_between(run, &letters)).collect();
         for entry in merge_runs(ranges?, view.watermark) {
-            let entry = entry.map_err(MoverError::Settings)?;
+            let entry = entry.map_err(|source| index_error("read all contents from", source))?;
             if !entry.deleted {
                 each(entry)?;
             }
@@ -318,7 +327,8 @@ impl Repository {
 
     /// Adds an index that this program has written, so that it finds its own contents without reading it back.
     pub(crate) fn add_own_run(&self, blobs: Vec<BlobId>, payload: Vec<u8>) -> Result<()> {
-        let run = Arc::new(Index::open(RunBytes::keep(payload)?).map_err(MoverError::Settings)?);
+        let run = Index::open(RunBytes::keep(payload)?);
+        let run = Arc::new(run.map_err(|source| index_error("add a new one to", source))?);
         loop {
             let old = self.view();
             let mut view = old.with_run(&blobs, run.clone());
@@ -354,7 +364,7 @@ impl Repository {
 fn entries_between<'a>(
     run: &'a Run,
     letters: &std::ops::RangeInclusive<u8>,
-) -> Result<impl Iterator<Item = std::result::Result<IndexEntry, windlass_repo_format::FormatError>> + use<'a>> {
+) -> Result<impl Iterator<Item = std::result::Result<IndexEntry, FormatError>> + use<'a>> {
     let first = lower_bound(run, |letter| letter < *letters.start())?;
     let end = lower_bound(run, |letter| letter <= *letters.end())?;
     Ok((first..end).map(|place| run.entry(place)))
@@ -364,7 +374,8 @@ fn lower_bound(run: &Run, is_before: impl Fn(u8) -> bool) -> Result<usize> {
     let (mut low, mut high) = (0, run.len());
     while low < high {
         let middle = low + (high - low) / 2;
-        let entry = run.entry(middle).map_err(MoverError::Settings)?;
+        let entry = run.entry(middle);
+        let entry = entry.map_err(|source| index_error("search", source))?;
         if is_before(entry.id.as_key()[0]) {
             low = middle + 1
         } else {
@@ -410,16 +421,16 @@ fn merge_into_one(runs: &[Run], key_len: usize) -> Result<Run> {
         runs.iter().map(|run| (0..run.len()).map(|place| run.entry(place))),
         None,
     ) {
-        encoder
-            .push(&entry.map_err(MoverError::Settings)?, &mut bytes)
-            .map_err(MoverError::Settings)?;
+        let pushed = entry.and_then(|entry| encoder.push(&entry, &mut bytes));
+        pushed.map_err(|source| index_error("merge", source))?;
         if bytes.len() >= RUN_BYTES_IN_MEMORY_MAX {
             sink.write(&mut bytes)?;
         }
     }
     let header = encoder.finish(&mut bytes);
     let payload = sink.finish(bytes, &header)?;
-    Index::open(payload).map(Arc::new).map_err(MoverError::Settings)
+    let merged = Index::open(payload).map(Arc::new);
+    merged.map_err(|source| index_error("merge", source))
 }
 
 /// Takes a run as it is made: memory for a small one, a file for a large one.

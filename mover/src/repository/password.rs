@@ -89,7 +89,7 @@ impl Settings<'_> {
     ) -> Result<FormatKey> {
         let changed = self.format_blob.change_key(old, &new, &nonce(&*options.random));
         let format_blob = changed.map_err(|source| match source {
-            FormatError::PasswordChangeDisabled => MoverError::Settings(source),
+            FormatError::PasswordChangeDisabled => MoverError::PasswordChange(source),
             source => MoverError::Blob {
                 blob: FORMAT_BLOB_NAME.into(),
                 source,

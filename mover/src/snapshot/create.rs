@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::info;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::ObjectId;
-use windlass_repo_format::identity;
+use windlass_repo_format::identity::Source;
 use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
 use windlass_repo_format::policy::{EffectivePolicy, PolicySet};
 use windlass_repo_format::retention::{RetentionSnapshot, to_delete};
@@ -25,7 +25,7 @@ use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, EngineChoice, EngineSettings, probe};
 use crate::pipeline::{Control, Driver, Extended, Limits, Run, Visit};
-use crate::repository::{Manifests, Repository, SessionSummary, WriteSession};
+use crate::repository::{Repository, SessionSummary, WriteSession};
 use crate::snapshots::{self, Snapshot};
 
 /// Kopia's bound between two checkpoints.
@@ -146,8 +146,8 @@ pub fn create(
         block_on(repository.refresh())?;
     }
     let manifests = block_on(repository.manifests())?;
-    let policies = policies(&manifests)?;
-    let place = policies.place(&identity_of(&options.source));
+    let policies = manifests.policies()?;
+    let place = policies.place(&Source::from(&options.source));
     let policy = place.effective().clone();
     let earlier = block_on(snapshots::previous_for(repository, &options.source))?;
     announce(&earlier, progress);
@@ -232,20 +232,6 @@ fn draft(repository: &Repository, options: &SnapshotOptions) -> SnapshotManifest
         tags: options.tags.clone(),
         storage_stats: None,
         pins: options.pins.clone(),
-    }
-}
-
-fn policies(manifests: &Manifests) -> Result<PolicySet> {
-    let found = manifests.find(&[("type", "policy")]);
-    let pairs = found.iter().map(|entry| (&entry.labels, entry.data_json().as_bytes()));
-    PolicySet::from_manifests(pairs).map_err(MoverError::Settings)
-}
-
-fn identity_of(source: &SourceInfo) -> identity::Source {
-    identity::Source {
-        user_name: source.user_name.clone(),
-        host: source.host.clone(),
-        path: source.path.clone(),
     }
 }
 

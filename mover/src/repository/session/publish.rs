@@ -1,5 +1,6 @@
 //! The release desk: what a session has stored is given to all, in the only order that is safe.
 
+use windlass_repo_format::FormatError;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::epoch::uncompacted_blob_prefix;
 use windlass_repo_format::id::{BlobId, ContentPrefix};
@@ -109,7 +110,7 @@ impl WriteSession {
             return Ok(());
         }
         entries.sort_unstable_by_key(|entry| entry.id);
-        let payload = encode_v2(&entries).map_err(MoverError::Settings)?;
+        let payload = encode_v2(&entries).map_err(|source| not_writable(&entries, source))?;
         self.write_marker().await?;
         let (blobs, bytes) = self.write_index(&payload).await?;
         let count = blobs.len() as u64;
@@ -126,7 +127,7 @@ impl WriteSession {
     pub(crate) async fn publish_recovered(&self, entries: &[IndexEntry]) -> Result<u64> {
         let mut count = 0;
         for entries in entries.chunks(ENTRIES_MAX_PER_INDEX) {
-            let payload = encode_v2(entries).map_err(MoverError::Settings)?;
+            let payload = encode_v2(entries).map_err(|source| not_writable(entries, source))?;
             let (blobs, _) = self.write_index(&payload).await?;
             count += blobs.len() as u64;
             self.repository.add_own_run(blobs, payload)?;
@@ -156,5 +157,12 @@ impl WriteSession {
         Err(MoverError::EpochsRaceAhead {
             attempts: written.len(),
         })
+    }
+}
+
+fn not_writable(entries: &[IndexEntry], source: FormatError) -> MoverError {
+    MoverError::NotWritable {
+        what: format!("an index of {} contents", entries.len()),
+        source,
     }
 }
