@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use windlass_tests::{FRONT_DOOR, peers, workspace};
+use windlass_tests::{FRONT_DOOR, Need, peers, workspace};
 
 /// How many checks passed and failed. A stage that is not a test binary counts as one check.
 #[derive(Default)]
@@ -120,6 +120,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(why) = [Need::Root, Need::Mounts].into_iter().find_map(Need::missing) {
+        println!(
+            "tests/run {why}, or some stories cannot be told: run it as root, in a container if you like.\n\
+             `cargo test --workspace` runs anywhere, and says what it skips.\n0 passed, 1 failed"
+        );
+        return ExitCode::FAILURE;
+    }
     let begun = Instant::now();
     let deny = match prepare(&workspace().join("tests/peers")) {
         Ok(deny) => deny,
