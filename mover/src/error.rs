@@ -69,11 +69,8 @@ pub enum MoverError {
         source: FormatError,
     },
     /// The format blob says that somebody is upgrading the repository.
-    #[error("the repository is locked by an upgrade that {owner} started; wait for it to end, or end it with Kopia")]
-    UpgradeLocked {
-        /// Who holds the lock.
-        owner: String,
-    },
+    #[error("the repository cannot be used while it is upgraded; wait for the upgrade to end, or end it with Kopia")]
+    UpgradeLocked(#[source] FormatError),
     /// The two blobs of the settings are sealed with different keys: a change of the password ended between them, or one
     /// of them is damaged.
     #[error(
@@ -324,7 +321,7 @@ impl MoverError {
         match self {
             Self::Storage { source, .. } => source.is_permanent(),
             Self::File { source, .. } => !matches!(source.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut),
-            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked { .. } | Self::EpochsRaceAhead { .. } => false,
+            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked(_) | Self::EpochsRaceAhead { .. } => false,
             _ => true,
         }
     }

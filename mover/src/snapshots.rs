@@ -115,12 +115,6 @@ pub async fn find(repository: &Repository, wanted: &str) -> Result<Snapshot> {
     latest.ok_or_else(no_such)
 }
 
-/// The complete snapshot of a source that began last.
-pub async fn latest(repository: &Repository, source: &SourceInfo) -> Result<Option<Snapshot>> {
-    let snapshots = list(repository, Some(source)).await?;
-    Ok(snapshots.into_iter().rfind(is_complete))
-}
-
 /// The snapshots that the next one of this source is compared with: the latest complete one, and the incomplete ones
 /// that began later; in the order in which they began.
 pub async fn previous_for(repository: &Repository, source: &SourceInfo) -> Result<Vec<Snapshot>> {
@@ -250,8 +244,6 @@ mod tests {
         let canceled = sample.snapshot("/a", 3, Some("canceled"), &root);
         sample.snapshot("/b", 4, None, &root);
         assert_eq!(previous(), [complete.id, canceled.id]);
-        let latest = block_on(latest(&sample.repository, &source("/a"))).unwrap();
-        assert_eq!(latest.unwrap().id, complete.id);
     }
 
     #[test]

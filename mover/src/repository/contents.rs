@@ -9,15 +9,6 @@ use super::Repository;
 use crate::error::{MoverError, Result};
 use crate::storage::{BlobRange, StorageError};
 
-/// A content that was read, opened and hashed again.
-#[derive(Debug)]
-pub struct VerifiedContent {
-    /// How many bytes its owner sees.
-    pub original_len: u64,
-    /// How many bytes it takes in its pack.
-    pub packed_len: u64,
-}
-
 impl Repository {
     /// The index entry of a content, deleted ones included: they stay readable until maintenance drops them.
     pub fn locate(&self, id: &ContentId) -> Result<IndexEntry> {
@@ -48,16 +39,6 @@ impl Repository {
             }
             other => other,
         }
-    }
-
-    /// Reads a content, opens it, and compares its hash with its name: what Kopia's own verification leaves out.
-    pub async fn verify_content(&self, entry: &IndexEntry) -> Result<VerifiedContent> {
-        let plain = self.read_entry(entry).await?;
-        self.check_hash(entry, &plain)?;
-        Ok(VerifiedContent {
-            original_len: plain.len() as u64,
-            packed_len: u64::from(entry.packed_len.bytes()),
-        })
     }
 
     /// Compares the hash of a content's plain bytes with its name.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use tracing::{debug, warn};
+use tracing::debug;
 use windlass_repo_format::FormatError;
-use windlass_repo_format::epoch::{EpochState, IndexBlobName};
+use windlass_repo_format::epoch::EpochState;
 use windlass_repo_format::id::{BlobId, ContentId, ContentPrefix};
 use windlass_repo_format::index::legacy::{self, CompactionLog};
-use windlass_repo_format::index::{Index, IndexEntry, StreamingEncoder, merge_runs};
+use windlass_repo_format::index::{Index, IndexEntry, StreamingEncoder, look_up, merge_runs};
 
 use super::Repository;
 use crate::error::{MoverError, Result};
@@ -112,15 +112,7 @@ impl IndexView {
     }
 
     fn find(&self, id: &ContentId) -> std::result::Result<Option<IndexEntry>, FormatError> {
-        let mut winner: Option<IndexEntry> = None;
-        for run in &self.runs {
-            if let Some(entry) = run.get(id)?
-                && winner.as_ref().is_none_or(|winner| entry.supersedes(winner))
-            {
-                winner = Some(entry);
-            }
-        }
-        Ok(winner.filter(|winner| !winner.is_dead(self.watermark)))
+        look_up(self.runs.iter().map(Arc::as_ref), id, self.watermark)
     }
 
     fn with_run(&self, blobs: &[BlobId], run: Run) -> Self {
@@ -339,19 +331,6 @@ impl Repository {
                 return Ok(());
             }
         }
-    }
-
-    /// Every blob that belongs to no epoch this build understands; for `verify`.
-    pub async fn unknown_index_blobs(&self) -> Result<Vec<BlobId>> {
-        let names = self.list_names("x").await?;
-        let unknown: Vec<_> = names
-            .into_iter()
-            .filter(|blob| IndexBlobName::parse(blob.as_str()).is_none())
-            .collect();
-        for blob in &unknown {
-            warn!(%blob, "not the name of an index blob");
-        }
-        Ok(unknown)
     }
 
     /// How long ago the indexes were read.

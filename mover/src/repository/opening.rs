@@ -272,11 +272,7 @@ impl StoredSettings {
             }
             unsealed => unsealed.map_err(bad_format)?,
         };
-        if let Some(lock) = &format.upgrade_lock {
-            return Err(MoverError::UpgradeLocked {
-                owner: lock.owner().to_owned(),
-            });
-        }
+        format.refuse_while_locked().map_err(MoverError::UpgradeLocked)?;
         Ok(format)
     }
 
