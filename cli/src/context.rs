@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt;
-use tracing::subscriber::NoSubscriber;
 use tracing::warn;
 use windlass_mover::blocking::block_on;
 use windlass_mover::random::SystemRandom;
@@ -257,8 +256,7 @@ pub(crate) fn refuse_lost_index(repository: &Repository) -> anyhow::Result<()> {
 }
 
 fn open_storage(place: &Place) -> anyhow::Result<FileSystem> {
-    // What it has to report is reported when it has turned out that there is a repository.
-    let opened = tracing::subscriber::with_default(NoSubscriber::default(), || FileSystem::open(&place.folder));
+    let opened = FileSystem::open(&place.folder);
     opened.with_context(|| format!("cannot open the repository at {}", place.folder.display()))
 }
 

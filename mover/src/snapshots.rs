@@ -3,6 +3,7 @@
 use tracing::warn;
 use windlass_repo_format::id::ObjectId;
 use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
+use windlass_repo_format::retention::RetentionSnapshot;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind, SnapshotManifest, SourceInfo};
 
 use crate::error::{MoverError, Result};
@@ -30,8 +31,24 @@ impl Snapshot {
         })
     }
 
+    /// What retention wants to know of it.
+    pub fn for_retention(&self) -> RetentionSnapshot {
+        for_retention(self.id, &self.manifest)
+    }
+
     fn root_object(&self) -> Option<ObjectId> {
         self.manifest.root_entry.as_ref().and_then(|root| root.object)
+    }
+}
+
+/// What retention wants to know of a snapshot.
+pub(crate) fn for_retention(id: ManifestId, manifest: &SnapshotManifest) -> RetentionSnapshot {
+    RetentionSnapshot {
+        id: id.to_string(),
+        start: manifest.start_time,
+        end: manifest.end_time,
+        incomplete: manifest.incomplete.is_some(),
+        pinned: !manifest.pins.is_empty(),
     }
 }
 

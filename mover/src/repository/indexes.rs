@@ -11,7 +11,7 @@ use windlass_repo_format::FormatError;
 use windlass_repo_format::epoch::EpochState;
 use windlass_repo_format::id::{BlobId, ContentId, ContentPrefix};
 use windlass_repo_format::index::legacy::{self, CompactionLog};
-use windlass_repo_format::index::{Index, IndexEntry, StreamingEncoder, look_up, merge_runs};
+use windlass_repo_format::index::{HeaderV2, Index, IndexEntry, StreamingEncoder, look_up, merge_runs};
 
 use super::Repository;
 use crate::error::{MoverError, Result};
@@ -26,8 +26,6 @@ const RUNS_MAX: usize = 8;
 const READS_AT_ONCE: usize = 8;
 /// How often a listing is repeated when a blob vanishes between listing and reading.
 const VANISHED_MAX: u32 = 10;
-/// Space for the header of an index that is written as a stream.
-const HEADER_LEN: usize = 17;
 
 /// The bytes of one sorted run.
 #[derive(Debug)]
@@ -395,7 +393,7 @@ fn largest_worth_keeping(runs: &[Run]) -> usize {
 fn merge_into_one(runs: &[Run], key_len: usize) -> Result<Run> {
     let mut encoder = StreamingEncoder::new(key_len);
     let mut sink = Spill::default();
-    let mut bytes = vec![0; HEADER_LEN];
+    let mut bytes = vec![0; HeaderV2::SIZE];
     for entry in merge_runs(
         runs.iter().map(|run| (0..run.len()).map(|place| run.entry(place))),
         None,
@@ -432,9 +430,9 @@ impl Spill {
         Ok(())
     }
 
-    fn finish(mut self, mut bytes: Vec<u8>, header: &[u8; HEADER_LEN]) -> Result<RunBytes> {
+    fn finish(mut self, mut bytes: Vec<u8>, header: &[u8; HeaderV2::SIZE]) -> Result<RunBytes> {
         if self.file.is_none() {
-            bytes[..HEADER_LEN].copy_from_slice(header);
+            bytes[..HeaderV2::SIZE].copy_from_slice(header);
             return Ok(RunBytes::Memory(bytes));
         }
         self.write(&mut bytes)?;

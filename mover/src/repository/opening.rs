@@ -17,6 +17,7 @@ use windlass_repo_format::sealing::Sealer;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 use zeroize::Zeroizing;
 
+use super::manifests::labels;
 use super::session::put_options;
 use super::{Identity, IndexView, Inner, Repository};
 use crate::clock::{Clock, SystemClock};
@@ -222,9 +223,12 @@ impl Repository {
     async fn write_first_manifests(&self) -> Result<()> {
         let session = self.write_session()?;
         let maintenance = MaintenanceParams::owned_by(&self.identity().user, &self.identity().host);
-        let labels = [("type".to_owned(), "maintenance".to_owned())].into();
-        session.put_manifest(labels, self.manifest_data("maintenance", &maintenance)?);
-        let policy = self.manifest_data("policy", &default_global_policy())?;
+        let labels = labels(&[("type", MaintenanceParams::MANIFEST_TYPE)]);
+        session.put_manifest(
+            labels,
+            self.manifest_data(MaintenanceParams::MANIFEST_TYPE, &maintenance)?,
+        );
+        let policy = self.manifest_data(PolicyTarget::MANIFEST_TYPE, &default_global_policy())?;
         session.put_manifest(PolicyTarget::Global.labels(), policy);
         session.flush().await
     }

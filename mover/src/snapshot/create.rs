@@ -26,7 +26,7 @@ use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, EngineChoice, EngineSettings, probe};
 use crate::pipeline::{Control, Driver, Extended, Limits, Run, Visit};
 use crate::repository::{Repository, SessionSummary, WriteSession};
-use crate::snapshots::{self, Snapshot};
+use crate::snapshots::{self, Snapshot, for_retention};
 
 /// Kopia's bound between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(45 * 60);
@@ -307,15 +307,8 @@ fn expire(
 ) -> Result<Vec<ManifestId>> {
     let mut snapshots = block_on(snapshots::list(session.repository(), Some(&manifest.source)))?;
     snapshots.retain(|snapshot| checkpoint.is_none_or(|checkpoint| checkpoint.id != snapshot.id));
-    let seen = |id: ManifestId, manifest: &SnapshotManifest| RetentionSnapshot {
-        id: id.to_string(),
-        start: manifest.start_time,
-        end: manifest.end_time,
-        incomplete: manifest.incomplete.is_some(),
-        pinned: !manifest.pins.is_empty(),
-    };
-    let earlier = snapshots.iter().map(|snapshot| seen(snapshot.id, &snapshot.manifest));
-    let all: Vec<RetentionSnapshot> = earlier.chain([seen(id, manifest)]).collect();
+    let earlier = snapshots.iter().map(Snapshot::for_retention);
+    let all: Vec<RetentionSnapshot> = earlier.chain([for_retention(id, manifest)]).collect();
     let unwanted = to_delete(&policy.retention, &all);
     let is_unwanted = |snapshot: &&Snapshot| unwanted.contains(&snapshot.id.to_string());
     let expired: Vec<&Snapshot> = snapshots.iter().filter(is_unwanted).collect();

@@ -101,7 +101,7 @@ fn reasons(repository: &Repository, by_source: &BTreeMap<Source, Vec<Snapshot>>)
     let policies = manifests.policies()?;
     let mut texts = Vec::new();
     for (source, snapshots) in by_source {
-        let seen: Vec<RetentionSnapshot> = snapshots.iter().map(described::for_retention).collect();
+        let seen: Vec<RetentionSnapshot> = snapshots.iter().map(Snapshot::for_retention).collect();
         let reasons = retention_reasons(&policies.effective(source).retention, &seen);
         texts.extend(reasons.iter().map(|reasons| {
             let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
