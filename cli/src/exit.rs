@@ -151,6 +151,12 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
             Some(MoverError::PasswordChangeInterrupted { .. }) => hints.push(
                 "If nobody is changing it right now: `windlass repo change-password` finishes it, with the old password as the present one and the same new one again.",
             ),
+            Some(MoverError::AlreadyARepository { .. }) => hints.push(
+                "Choose an empty folder, or use what is there: every other command opens it with --repo.",
+            ),
+            Some(MoverError::PackMissing { .. }) => hints.push(
+                "If a copy of the repository has this pack, put it back; `windlass repo verify` says which files suffer without it.",
+            ),
             Some(MoverError::File { source, .. }) if !restoring => hints.extend(file_hint(source)),
             _ => {}
         }

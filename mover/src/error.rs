@@ -101,6 +101,16 @@ pub enum MoverError {
         /// The version found.
         version: u8,
     },
+    /// The repository's indexes know no epochs although its version would have them: this build does not write such
+    /// indexes.
+    #[error(
+        "the indexes of this repository (format version {version}) have no epochs: it can be read and restored, but only \
+         Kopia can write to it"
+    )]
+    NoEpochs {
+        /// The version found.
+        version: u8,
+    },
     /// No index knows a content that something refers to.
     #[error("content {id} is in no index")]
     ContentMissing {

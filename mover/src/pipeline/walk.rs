@@ -328,6 +328,7 @@ pub(crate) fn failure(policy: &PolicyPlace, relative: Vec<u8>, error: &io::Error
     Event::Failed(Failure {
         relative,
         error: error.to_string(),
+        kind: error.kind(),
         ignored,
         is_directory: failed == Failed::Directory,
     })

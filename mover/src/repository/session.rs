@@ -109,8 +109,11 @@ impl Repository {
     /// moment.
     pub(crate) fn write_session_with(&self, content_max: usize, open_packs: usize) -> Result<WriteSession> {
         let version = self.format().version.number();
-        if version < 2 || !self.format().epoch.enabled {
+        if version < 2 {
             return Err(MoverError::ReadOnlyFormat { version });
+        }
+        if !self.format().epoch.enabled {
+            return Err(MoverError::NoEpochs { version });
         }
         Ok(WriteSession {
             id: SessionId::new(self.random_bytes(), self.now()),
@@ -217,8 +220,8 @@ impl WriteSession {
         let mut pack = self.table(class).take(|| self.open_pack(class));
         let sealer = self.repository.sealer();
         let added = pack.add_with(about, |body| sealer.seal_into(hash.iv(), &nonce, stored, body));
-        added.map_err(|source| MoverError::Blob {
-            blob: pack.id().clone(),
+        added.map_err(|source| MoverError::NotWritable {
+            what: format!("content {id} into pack {}", pack.id()),
             source,
         })?;
         let full = if pack.len() as u64 >= u64::from(self.repository.format().max_pack_size) {
@@ -266,7 +269,10 @@ impl WriteSession {
         let nonce = self.repository.random_bytes();
         let tail = self.repository.random_bytes();
         pack.close(self.repository.sealer(), &nonce, &padding, tail, &[])
-            .map_err(|source| MoverError::Blob { blob: id, source })
+            .map_err(|source| MoverError::NotWritable {
+                what: format!("the end of pack {id}"),
+                source,
+            })
     }
 
     /// Stores a full pack. Only afterwards do its contents count as written.

@@ -288,7 +288,7 @@ fn root_error(failures: &[Failure], path: &Path) -> MoverError {
         .map_or(MoverError::Cancelled, |failure| MoverError::File {
             doing: "read",
             path: path.to_owned(),
-            source: io::Error::other(failure.error.clone()),
+            source: io::Error::new(failure.kind, failure.error.clone()),
         })
 }
 
