@@ -1,4 +1,4 @@
-//! The complaints room: what can go wrong while data moves, told so that a person can act on it.
+//! The complaints desk: what can go wrong while data moves, told so that a person can act on it.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The front door: a repository is made here, and opened here.
+//! The entrance hall: a repository is made here, and opened here.
 
 use std::sync::{Arc, RwLock};
 

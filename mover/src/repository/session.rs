@@ -33,10 +33,13 @@ const PADDING_LEN_MAX: usize = 4096;
 /// What the local index and the padding of most packs take.
 const INDEX_LEN: usize = 64 << 10;
 
-/// A run of writes into a repository. Nothing it wrote can be seen by others before [`WriteSession::flush`].
+/// A run of writes into a repository, shared by the stages of a pipeline.
 ///
-/// The order is: packs, then the indexes that name their contents, then the removal of the session's marker. Shared
-/// by the stages of a pipeline; dropped without a flush it leaves only packs that nothing refers to.
+/// The order is: the session's marker, packs, then the indexes that name their contents, then the removal of the
+/// marker. A long run writes indexes, and checkpoints, before it ends: others may see contents before
+/// [`WriteSession::flush`], each of them whole and stored. A manifest is seen only with all that it needs. Dropped
+/// without a flush, a session leaves its marker, packs, and perhaps indexes of some of them: contents that the next
+/// run uses, and that maintenance removes if nobody does.
 #[derive(Debug)]
 pub struct WriteSession {
     repository: Repository,

@@ -40,7 +40,7 @@ impl Amount {
     }
 }
 
-/// As much of the ID as makes it one of a kind.
+/// The first 12 digits of the ID, as tables have room for. Should two snapshots share them, commands ask for more.
 pub(super) fn short_id(snapshot: &Snapshot) -> String {
     snapshot.id.to_string()[..12].to_owned()
 }
