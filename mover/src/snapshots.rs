@@ -65,6 +65,9 @@ pub struct Listed {
 ///
 /// A manifest that cannot be understood is left out with a warning, so that it does not hide the others; see
 /// [`list_all`].
+///
+/// # Errors
+/// When a batch of manifests cannot be read, see [`Repository::manifests`].
 pub async fn list(repository: &Repository, source: Option<&SourceInfo>) -> Result<Vec<Snapshot>> {
     let listed = list_all(repository, source).await?;
     for (id, error) in &listed.unreadable {
@@ -74,6 +77,9 @@ pub async fn list(repository: &Repository, source: Option<&SourceInfo>) -> Resul
 }
 
 /// As [`list`], naming what cannot be read.
+///
+/// # Errors
+/// As [`list`]. A snapshot that cannot be understood is no error, it is in [`Listed::unreadable`].
 pub async fn list_all(repository: &Repository, source: Option<&SourceInfo>) -> Result<Listed> {
     let mut labels = vec![("type", "snapshot")];
     if let Some(SourceInfo { host, user_name, path }) = source {
@@ -134,6 +140,9 @@ pub async fn find(repository: &Repository, wanted: &str) -> Result<Snapshot> {
 
 /// The snapshots that the next one of this source is compared with: the latest complete one, and the incomplete ones
 /// that began later; in the order in which they began.
+///
+/// # Errors
+/// As [`list`].
 pub async fn previous_for(repository: &Repository, source: &SourceInfo) -> Result<Vec<Snapshot>> {
     let mut snapshots = list(repository, Some(source)).await?;
     snapshots.retain(|snapshot| snapshot.root_object().is_some());

@@ -11,6 +11,9 @@ use crate::storage::{BlobRange, StorageError};
 
 impl Repository {
     /// The index entry of a content, deleted ones included: they stay readable until maintenance drops them.
+    ///
+    /// # Errors
+    /// [`MoverError::ContentMissing`] when no index that was read knows it, [`MoverError::Index`] when one cannot be read.
     pub fn locate(&self, id: &ContentId) -> Result<IndexEntry> {
         self.find(id)?.ok_or(MoverError::ContentMissing { id: *id })
     }
@@ -19,6 +22,10 @@ impl Repository {
     ///
     /// A pack that vanished since the indexes were read (maintenance moved its contents) is looked for once more in
     /// fresh indexes.
+    ///
+    /// # Errors
+    /// When no index knows it even after a [`Repository::refresh`], its pack cannot be read, or its bytes there were changed.
+    /// The hash is not made again: whoever needs that calls for a verification.
     pub async fn read_content(&self, id: &ContentId) -> Result<Vec<u8>> {
         let entry = match self.locate(id) {
             Ok(entry) => entry,

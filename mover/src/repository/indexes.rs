@@ -170,6 +170,9 @@ impl Repository {
     }
 
     /// Shows every live content, in the order of their IDs, without holding them.
+    ///
+    /// # Errors
+    /// The first of `each`, or [`MoverError::Index`] when an index cannot be read: the contents behind it were not shown.
     pub fn each_live_content(&self, each: impl FnMut(IndexEntry) -> Result<()>) -> Result<()> {
         self.each_content(0..=u8::MAX, each)
     }
@@ -209,6 +212,9 @@ impl Repository {
     }
 
     /// Reads the indexes that others have written since.
+    ///
+    /// # Errors
+    /// When the storage fails, or an index blob that counts cannot be read: the view stays what it was.
     pub async fn refresh(&self) -> Result<()> {
         let mut pause = std::time::Duration::from_millis(100);
         let mut vanished = 0;

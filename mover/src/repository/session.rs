@@ -324,6 +324,9 @@ impl WriteSession {
     }
 
     /// Writes one content through all steps; packs that become full are stored before this returns.
+    ///
+    /// # Errors
+    /// When the storage fails, or an earlier write of this session did: then nothing more is written.
     pub async fn write_content(
         &self,
         prefix: Option<ContentPrefix>,

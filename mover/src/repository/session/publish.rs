@@ -73,6 +73,10 @@ impl WriteSession {
 
     /// Publishes everything written so far and ends the session's claim on packs that no index names: nobody else may
     /// be writing through it at this moment.
+    ///
+    /// # Errors
+    /// When anything could not be stored, now or earlier in this session, or each index came too late for its epoch
+    /// ([`MoverError::EpochsRaceAhead`]). What was not published then never is; what is stored is found by the next run.
     pub async fn flush(&self) -> Result<()> {
         self.publish().await?;
         self.remove_markers().await;
