@@ -1,4 +1,4 @@
-//! The sorting room: what the blobs of a repository are for, by how their names begin.
+//! The sorting office: what the blobs of a repository are for, by how their names begin.
 
 use std::collections::BTreeMap;
 

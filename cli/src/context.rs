@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt;
-use tracing::subscriber::NoSubscriber;
 use tracing::warn;
 use windlass_mover::blocking::block_on;
 use windlass_mover::random::SystemRandom;
@@ -44,6 +43,29 @@ pub(crate) struct Place {
     pub folder: PathBuf,
     /// Set when no repository was named.
     pub default: Option<DefaultRepository>,
+}
+
+/// A repository and its password, before the one is tried on the other.
+#[derive(Clone)]
+pub(crate) struct Closed<'a> {
+    place: &'a Place,
+    storage: FileSystem,
+    password: Password,
+}
+
+impl Closed<'_> {
+    /// Finishes a change of the password that ended between its two blobs.
+    pub(crate) fn finish_password_change(self, identity: &Identity, new: &str) -> anyhow::Result<()> {
+        let options = OpenOptions::new(identity.clone());
+        let old = Unlock::Password(self.password);
+        block_on(Repository::finish_password_change(
+            Arc::new(self.storage),
+            old,
+            new,
+            options,
+        ))?;
+        Ok(())
+    }
 }
 
 impl Context {
@@ -90,6 +112,11 @@ impl Context {
 
     /// Opens the repository at a place.
     pub(crate) fn open_at(&self, place: &Place) -> anyhow::Result<Repository> {
+        self.open_closed(self.closed_at(place)?)
+    }
+
+    /// The repository at a place, not opened yet, with the password that it is to be opened with.
+    pub(crate) fn closed_at<'a>(&self, place: &'a Place) -> anyhow::Result<Closed<'a>> {
         if let Some(default) = &place.default {
             let missing = || MoverError::NotARepository {
                 location: place.folder.display().to_string(),
@@ -102,8 +129,20 @@ impl Context {
             }
             self.note(&format!("Using the default repository {}", place.folder.display()));
         }
-        let storage = open_storage(place)?;
-        let password = self.password(place, false)?;
+        Ok(Closed {
+            place,
+            storage: open_storage(place)?,
+            password: self.password(place, false)?,
+        })
+    }
+
+    /// Opens what was found.
+    pub(crate) fn open_closed(&self, closed: Closed<'_>) -> anyhow::Result<Repository> {
+        let Closed {
+            place,
+            storage,
+            password,
+        } = closed;
         let options = OpenOptions::new(self.identity.clone());
         let opened = Repository::open(Arc::new(storage.clone()), Unlock::Password(password), options);
         let repository = block_on(opened).map_err(|error| explained(error, place))?;
@@ -217,8 +256,7 @@ pub(crate) fn refuse_lost_index(repository: &Repository) -> anyhow::Result<()> {
 }
 
 fn open_storage(place: &Place) -> anyhow::Result<FileSystem> {
-    // What it has to report is reported when it has turned out that there is a repository.
-    let opened = tracing::subscriber::with_default(NoSubscriber::default(), || FileSystem::open(&place.folder));
+    let opened = FileSystem::open(&place.folder);
     opened.with_context(|| format!("cannot open the repository at {}", place.folder.display()))
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use windlass_mover::random::RandomSource;
+use windlass_repo_format::format_blob::FORMAT_BLOB_NAME;
 use zeroize::Zeroizing;
 
 use crate::exit::WrongUse;
@@ -52,9 +53,8 @@ impl DefaultRepository {
     /// Whether it has been made.
     pub(crate) fn exists(&self) -> bool {
         // Kopia's sharding puts this blob at the top of the folder, under one of two names.
-        ["kopia.repository.f", "kopia.repository"]
-            .iter()
-            .any(|name| self.folder().join(name).exists())
+        let names = [format!("{FORMAT_BLOB_NAME}.f"), FORMAT_BLOB_NAME.to_owned()];
+        names.iter().any(|name| self.folder().join(name).exists())
     }
 
     /// Makes the password file (mode 0600) with a random password, unless one is there already.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use windlass_mover::MoverError;
 use windlass_mover::storage::StorageError;
+use windlass_repo_format::id::BlobId;
 
 use crate::figures::shown;
 
@@ -132,6 +133,15 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
             Some(MoverError::NoSuchEntry { .. }) => {
                 hints.push("`windlass snapshot ls ID` shows what is in a snapshot.");
             }
+            Some(MoverError::Blob { blob, .. }) if is_index(blob) => hints.push(
+                "If a copy of the repository has this blob, put it back. Else move it out of the repository; `windlass repo recover-index` then writes what was in it anew.",
+            ),
+            Some(MoverError::Index { .. }) => hints.push(
+                "An index says what cannot be; `windlass repo verify` says how far, and `windlass repo recover-index` writes what is missing anew.",
+            ),
+            Some(MoverError::Manifest { .. }) => {
+                hints.push("`windlass repo verify` says whether more than this is damaged.");
+            }
             Some(MoverError::Content { .. } | MoverError::WrongContent { .. } | MoverError::PackShort { .. }) => {
                 hints.push("The repository is damaged; `windlass repo verify` says how far.");
             }
@@ -139,6 +149,15 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
                 hints.push("If an index was lost, `windlass repo recover-index` rebuilds it from the packs.");
             }
             Some(MoverError::Spill { .. }) => hints.push("Make room there, or name another folder in TMPDIR."),
+            Some(MoverError::PasswordChangeInterrupted { .. }) => hints.push(
+                "If nobody is changing it right now: `windlass repo change-password` finishes it, with the old password as the present one and the same new one again.",
+            ),
+            Some(MoverError::AlreadyARepository { .. }) => hints.push(
+                "Choose an empty folder, or use what is there: every other command opens it with --repo.",
+            ),
+            Some(MoverError::PackMissing { .. }) => hints.push(
+                "If a copy of the repository has this pack, put it back; `windlass repo verify` says which files suffer without it.",
+            ),
             Some(MoverError::File { source, .. }) if !restoring => hints.extend(file_hint(source)),
             _ => {}
         }
@@ -153,6 +172,10 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
     }
     hints.dedup();
     hints
+}
+
+fn is_index(blob: &BlobId) -> bool {
+    blob.as_str().starts_with('x') || blob.as_str().starts_with('n')
 }
 
 fn storage_hint(error: &StorageError) -> Option<&'static str> {

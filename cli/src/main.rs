@@ -19,6 +19,7 @@ mod whoami;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
 
 use crate::arguments::Arguments;
@@ -42,9 +43,10 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     logging::start(&arguments.global.log_level)?;
     raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the threads that wait for the storage")?;
     let entered = runtime.enter();
-    let interrupt = Interrupt::watch()?;
+    let interrupt = Interrupt::watch().context("cannot listen for Ctrl-C")?;
     let context = Context::new(arguments.global, interrupt);
     let ended = arguments.noun.run(&context);
     drop(entered);

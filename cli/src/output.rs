@@ -4,14 +4,37 @@ use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 
 use serde::Serialize;
 
-/// Standard output, which may end before we do.
-pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
-    BufWriter::with_capacity(64 << 10, io::stdout().lock())
+/// Standard output, which may end before we do, and whose errors say that they are its.
+#[derive(Debug)]
+pub(crate) struct Named<W>(W);
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct CannotWrite(#[source] io::Error);
+
+impl<W: Write> Write for Named<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(named)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(named)
+    }
+}
+
+/// The kind stays: an interrupted write is tried again, and who has read enough is no failure.
+fn named(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), CannotWrite(error))
+}
+
+/// Standard output.
+pub(crate) fn stdout() -> BufWriter<Named<StdoutLock<'static>>> {
+    BufWriter::with_capacity(64 << 10, Named(io::stdout().lock()))
 }
 
 /// Standard output for a writer that may be handed to other threads.
-pub(crate) fn stdout_unlocked() -> BufWriter<Stdout> {
-    BufWriter::with_capacity(64 << 10, io::stdout())
+pub(crate) fn stdout_unlocked() -> BufWriter<Named<Stdout>> {
+    BufWriter::with_capacity(64 << 10, Named(io::stdout()))
 }
 
 /// Prints one value as JSON.
@@ -24,7 +47,7 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints text.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
-    let mut out: Stdout = io::stdout();
+    let mut out = Named(io::stdout());
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }

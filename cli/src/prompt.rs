@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 
+use anyhow::Context as _;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -16,16 +17,18 @@ pub(crate) fn is_possible() -> bool {
 
 /// Asks for a line that is not shown while it is typed.
 pub(crate) fn secret(question: &str) -> anyhow::Result<Zeroizing<String>> {
+    let typed = ask(question).context("cannot ask for a password at the terminal (/dev/tty)")?;
+    typed.ok_or_else(|| Interrupted.into())
+}
+
+fn ask(question: &str) -> io::Result<Option<Zeroizing<String>>> {
     let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     let quiet = Quiet::new(&terminal)?;
     terminal.write_all(question.as_bytes())?;
     let line = read_line(&terminal);
     terminal.write_all(b"\n")?;
     drop(quiet);
-    match line? {
-        Some(line) => Ok(line),
-        None => Err(Interrupted.into()),
-    }
+    line
 }
 
 /// A terminal that shows nothing and hands over each key at once; as it was again when this is dropped.

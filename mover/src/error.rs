@@ -1,4 +1,4 @@
-//! The complaints room: what can go wrong while data moves, told so that a person can act on it.
+//! The complaints desk: what can go wrong while data moves, told so that a person can act on it.
 
 use std::io;
 use std::path::PathBuf;
@@ -49,15 +49,65 @@ pub enum MoverError {
     /// The repository's settings cannot be used by this build.
     #[error("cannot use the settings of the repository")]
     Settings(#[source] FormatError),
+    /// The repository's password cannot become another.
+    #[error("cannot change the password of the repository")]
+    PasswordChange(#[source] FormatError),
+    /// What the indexes say, as they were read, cannot be understood.
+    #[error("cannot {doing} the indexes of the repository")]
+    Index {
+        /// What was being done: "look up content k01 in".
+        doing: String,
+        /// What is wrong with them.
+        source: FormatError,
+    },
+    /// Something does not fit into the format of the repository.
+    #[error("cannot write {what}")]
+    NotWritable {
+        /// What was to be written.
+        what: String,
+        /// Why it does not fit.
+        source: FormatError,
+    },
     /// The format blob says that somebody is upgrading the repository.
-    #[error("the repository is locked by an upgrade that {owner} started; wait for it to end, or end it with Kopia")]
-    UpgradeLocked {
-        /// Who holds the lock.
-        owner: String,
+    #[error("the repository cannot be used while it is upgraded; wait for the upgrade to end, or end it with Kopia")]
+    UpgradeLocked(#[source] FormatError),
+    /// The two blobs of the settings are sealed with different keys: a change of the password ended between them, or one
+    /// of them is damaged.
+    #[error(
+        "a password change of the repository at {location} was interrupted between its two blobs: this password opens \
+         {opened} and not {other}"
+    )]
+    PasswordChangeInterrupted {
+        /// Where the repository is.
+        location: String,
+        /// The blob that the password opens.
+        opened: BlobId,
+        /// The blob that it does not open.
+        other: BlobId,
+    },
+    /// After an interrupted change of the password, the blob configuration opens with no password that was given, and
+    /// may say for how long blobs are held back.
+    #[error(
+        "neither the old password nor the new one opens blob kopia.blobcfg of the repository at {location}, which may \
+         hold the settings of an object lock: give the new password of the change that was interrupted"
+    )]
+    RetentionUnknown {
+        /// Where the repository is.
+        location: String,
     },
     /// This build reads such a repository, and does not write it.
     #[error("a repository of format version {version} can be read and restored but not written; upgrade it with Kopia")]
     ReadOnlyFormat {
+        /// The version found.
+        version: u8,
+    },
+    /// The repository's indexes know no epochs although its version would have them: this build does not write such
+    /// indexes.
+    #[error(
+        "the indexes of this repository (format version {version}) have no epochs: it can be read and restored, but only \
+         Kopia can write to it"
+    )]
+    NoEpochs {
         /// The version found.
         version: u8,
     },
@@ -289,7 +339,7 @@ impl MoverError {
         match self {
             Self::Storage { source, .. } => source.is_permanent(),
             Self::File { source, .. } => !matches!(source.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut),
-            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked { .. } | Self::EpochsRaceAhead { .. } => false,
+            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked(_) | Self::EpochsRaceAhead { .. } => false,
             _ => true,
         }
     }

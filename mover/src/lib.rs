@@ -8,6 +8,7 @@ mod error;
 mod fetch;
 pub mod io;
 mod mapped;
+mod patience;
 mod pipeline;
 pub mod random;
 pub mod recover;

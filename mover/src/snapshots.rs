@@ -3,6 +3,7 @@
 use tracing::warn;
 use windlass_repo_format::id::ObjectId;
 use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
+use windlass_repo_format::retention::RetentionSnapshot;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind, SnapshotManifest, SourceInfo};
 
 use crate::error::{MoverError, Result};
@@ -30,8 +31,24 @@ impl Snapshot {
         })
     }
 
+    /// What retention wants to know of it.
+    pub fn for_retention(&self) -> RetentionSnapshot {
+        for_retention(self.id, &self.manifest)
+    }
+
     fn root_object(&self) -> Option<ObjectId> {
         self.manifest.root_entry.as_ref().and_then(|root| root.object)
+    }
+}
+
+/// What retention wants to know of a snapshot.
+pub(crate) fn for_retention(id: ManifestId, manifest: &SnapshotManifest) -> RetentionSnapshot {
+    RetentionSnapshot {
+        id: id.to_string(),
+        start: manifest.start_time,
+        end: manifest.end_time,
+        incomplete: manifest.incomplete.is_some(),
+        pinned: !manifest.pins.is_empty(),
     }
 }
 
@@ -48,6 +65,9 @@ pub struct Listed {
 ///
 /// A manifest that cannot be understood is left out with a warning, so that it does not hide the others; see
 /// [`list_all`].
+///
+/// # Errors
+/// When a batch of manifests cannot be read, see [`Repository::manifests`].
 pub async fn list(repository: &Repository, source: Option<&SourceInfo>) -> Result<Vec<Snapshot>> {
     let listed = list_all(repository, source).await?;
     for (id, error) in &listed.unreadable {
@@ -57,6 +77,9 @@ pub async fn list(repository: &Repository, source: Option<&SourceInfo>) -> Resul
 }
 
 /// As [`list`], naming what cannot be read.
+///
+/// # Errors
+/// As [`list`]. A snapshot that cannot be understood is no error, it is in [`Listed::unreadable`].
 pub async fn list_all(repository: &Repository, source: Option<&SourceInfo>) -> Result<Listed> {
     let mut labels = vec![("type", "snapshot")];
     if let Some(SourceInfo { host, user_name, path }) = source {
@@ -115,14 +138,11 @@ pub async fn find(repository: &Repository, wanted: &str) -> Result<Snapshot> {
     latest.ok_or_else(no_such)
 }
 
-/// The complete snapshot of a source that began last.
-pub async fn latest(repository: &Repository, source: &SourceInfo) -> Result<Option<Snapshot>> {
-    let snapshots = list(repository, Some(source)).await?;
-    Ok(snapshots.into_iter().rfind(is_complete))
-}
-
 /// The snapshots that the next one of this source is compared with: the latest complete one, and the incomplete ones
 /// that began later; in the order in which they began.
+///
+/// # Errors
+/// As [`list`].
 pub async fn previous_for(repository: &Repository, source: &SourceInfo) -> Result<Vec<Snapshot>> {
     let mut snapshots = list(repository, Some(source)).await?;
     snapshots.retain(|snapshot| snapshot.root_object().is_some());
@@ -250,8 +270,6 @@ mod tests {
         let canceled = sample.snapshot("/a", 3, Some("canceled"), &root);
         sample.snapshot("/b", 4, None, &root);
         assert_eq!(previous(), [complete.id, canceled.id]);
-        let latest = block_on(latest(&sample.repository, &source("/a"))).unwrap();
-        assert_eq!(latest.unwrap().id, complete.id);
     }
 
     #[test]

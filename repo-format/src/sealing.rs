@@ -66,6 +66,10 @@ impl Sealer {
 
     /// The plain bytes of what [`Sealer::seal_into`] stored under `iv`. That they are authentic is all that is known:
     /// as in Kopia, the hash is not made again.
+    ///
+    /// # Errors
+    /// [`FormatError::NotAuthentic`] when the bytes were changed or sealed otherwise, and
+    /// [`FormatError::EccBeyondRepair`] when parity cannot make good what was lost.
     pub fn open(&self, iv: &[u8], stored: &[u8]) -> Result<Vec<u8>, FormatError> {
         let mut plain = Vec::new();
         match &self.0.guard {
@@ -95,6 +99,10 @@ impl Sealer {
     }
 
     /// The plain bytes of a whole blob. Its initialisation vector is in its name, so a renamed blob cannot be opened.
+    ///
+    /// # Errors
+    /// [`FormatError::BlobNameWithoutHash`] when the name is not that of a sealed blob, else
+    /// [`FormatError::SealedBlob`] around what [`Sealer::open`] says.
     pub fn open_blob(&self, blob: &BlobId, stored: &[u8]) -> Result<Vec<u8>, FormatError> {
         let iv = blob_iv(blob).ok_or_else(|| FormatError::BlobNameWithoutHash { blob: blob.clone() })?;
         self.open(&iv, stored).map_err(|source| FormatError::SealedBlob {

@@ -1,4 +1,4 @@
-//! The counter: what a user types, what is said, and the exit code that a script goes by. No other program is needed here.
+//! The customer: what a user types, what is said, and the exit code that a script goes by. No other program is needed here.
 
 use std::ffi::OsStr;
 use std::fs;

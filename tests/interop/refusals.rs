@@ -251,6 +251,34 @@ fn a_feature_that_nobody_knows_is_warned_of_or_refused_as_kopia_does() {
     before.assert_same(&Listing::of(&repository), Slack::NONE);
 }
 
+#[test]
+fn a_change_of_the_password_that_was_interrupted_is_said_and_finished() {
+    let Some(world) = World::with(&[Need::Kopia]) else {
+        return;
+    };
+    let repository = world.path("repository");
+    let (kopia, windlass) = world.both(&repository);
+    let source = world.path("source");
+    Tree::sized(&source, 1, &[1000]);
+    kopia.create(&Shape::default());
+    kopia.snapshot(&source, &[]);
+    let settings = repository.join("kopia.repository.f");
+    let before = std::fs::read(&settings).expect("Kopia has made it");
+    kopia.change_password("another");
+    // As after a crash between the two: Kopia writes this blob last.
+    std::fs::write(&settings, before).expect("the repository is ours");
+    kopia.forget_cache();
+    kopia.try_with_input(&["snapshot", "list", "--all"], &[]).exits_with(1);
+
+    refused(windlass.try_run(&["snapshot", "list", "--all"]), "was interrupted");
+    let other = world.windlass(&repository, "another");
+    refused(other.try_run(&["snapshot", "list", "--all"]), "was interrupted");
+    windlass.change_password("another");
+    assert_eq!(windlass.snapshots().len(), 1);
+    kopia.forget_cache();
+    assert_eq!(kopia.snapshots().len(), 1);
+}
+
 /// Two snapshots at the same moment by two programs of ours and one by Kopia: all are kept.
 #[test]
 fn three_writers_at_once() {

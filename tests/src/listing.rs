@@ -1,4 +1,4 @@
-//! The listing room: everything a tree holds, and what differs between two of them.
+//! The inventory room: everything a tree holds, and what differs between two of them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};

@@ -24,7 +24,7 @@ pub enum Need {
 
 impl Need {
     /// Why the story cannot be told here, if it cannot.
-    fn missing(self) -> Option<&'static str> {
+    pub fn missing(self) -> Option<&'static str> {
         let (there, why) = match self {
             Self::Root => (rustix::process::geteuid().is_root(), "needs root"),
             Self::Mounts => (can_mount(), "needs the right to mount"),

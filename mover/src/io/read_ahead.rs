@@ -1,4 +1,4 @@
-//! The conveyor room: an open file as its bytes in order, with several reads ahead of the reader.
+//! The moving walkway: an open file as its bytes in order, with several reads ahead of the reader.
 
 use std::collections::VecDeque;
 use std::fs::File;

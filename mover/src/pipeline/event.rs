@@ -1,6 +1,7 @@
 //! The conveyor: what the stages hand to one another.
 
 use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -60,6 +61,8 @@ pub struct Failure {
     pub relative: Vec<u8>,
     /// What the system said.
     pub error: String,
+    /// Of which kind that was.
+    pub kind: io::ErrorKind,
     /// The policy says to go on as if nothing had happened.
     pub ignored: bool,
     /// It is a directory, with all that it holds.

@@ -1,6 +1,7 @@
 //! The collecting room: the contents of one file, sealed in any order by many threads, become its object.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use windlass_repo_format::compression::Compression;
@@ -42,7 +43,11 @@ pub(crate) enum Ending {
     /// The run was stopped; what was read is not the file.
     Stopped,
     /// It could not be read to its end.
-    Failed { error: String, ignored: bool },
+    Failed {
+        error: String,
+        kind: io::ErrorKind,
+        ignored: bool,
+    },
 }
 
 impl FileObject {
@@ -150,10 +155,11 @@ impl FileObject {
                 }
                 Event::Absent
             }
-            Some(Ending::Failed { error, ignored }) => {
+            Some(Ending::Failed { error, kind, ignored }) => {
                 let failure = Failure {
                     relative: self.relative.clone(),
                     error: error.clone(),
+                    kind: *kind,
                     ignored: *ignored,
                     is_directory: false,
                 };

@@ -1,4 +1,4 @@
-//! The gathering stage: steps come in in any order, and go to the tree in the order of the walk. Now and then all that
+//! The holding stage: steps come in in any order, and go to the tree in the order of the walk. Now and then all that
 //! is known becomes a checkpoint.
 //!
 //! Holds the steps that came early, at most the window of the walk.

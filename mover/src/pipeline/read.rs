@@ -139,6 +139,7 @@ impl Stop {
 fn failed(error: &io::Error, ignored: bool) -> Ending {
     Ending::Failed {
         error: error.to_string(),
+        kind: error.kind(),
         ignored,
     }
 }

@@ -6,19 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
-use rustix::io::Errno;
 use windlass_repo_format::policy::PolicyPlace;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind, GoMode, same_time};
 
 use crate::fetch::Slot;
-
-/// How often, and after which pause, something is opened again when there are too many open files.
-pub(crate) const OPEN_ATTEMPTS: u32 = 400;
-pub(crate) const OPEN_PAUSE: Duration = Duration::from_millis(5);
+use crate::patience::patiently;
 
 /// What a file system entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -305,17 +300,6 @@ impl ClosedDirectory {
     fn is(&self, fd: &OwnedFd) -> bool {
         rustix::fs::fstat(fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (self.device, self.inode))
     }
-}
-
-/// Opens something; waits for those that are in flight when too many files are open.
-fn patiently<T>(open: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    for _ in 0..OPEN_ATTEMPTS {
-        match open() {
-            Err(Errno::MFILE | Errno::NFILE) => std::thread::sleep(OPEN_PAUSE),
-            other => return other,
-        }
-    }
-    open()
 }
 
 fn directory_flags() -> OFlags {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
+use windlass_repo_format::FormatError;
 use windlass_repo_format::id::ContentPrefix;
 use windlass_repo_format::json::lossy_name;
 use windlass_repo_format::snapshot::{DirEntry, DirectoryWriter, EntryKind, SnapshotStats, SummaryBuilder};
@@ -351,7 +352,8 @@ impl OpenDirectory {
 
     fn push(&mut self, entry: &DirEntry, sink: &mut dyn ContentSink) -> Result<()> {
         let mut bytes = Vec::new();
-        self.writer.push(entry, &mut bytes).map_err(MoverError::Settings)?;
+        let pushed = self.writer.push(entry, &mut bytes);
+        pushed.map_err(|source| not_writable(&self.name, source))?;
         self.summary.add(entry);
         self.stream.push(&bytes, sink)
     }
@@ -368,11 +370,13 @@ impl OpenDirectory {
         } = self;
         let mut bytes = Vec::new();
         for entry in &unfinished {
-            writer.push_behind(entry, &mut bytes).map_err(MoverError::Settings)?;
+            let pushed = writer.push_behind(entry, &mut bytes);
+            pushed.map_err(|source| not_writable(&name, source))?;
             summary.add(entry);
         }
         let summary = summary.finish(attributes.mtime, incomplete.map(str::to_owned));
-        writer.finish(&summary, &mut bytes).map_err(MoverError::Settings)?;
+        let finished = writer.finish(&summary, &mut bytes);
+        finished.map_err(|source| not_writable(&name, source))?;
         stream.push(&bytes, sink)?;
         let object = Some(stream.finish(sink)?);
         Ok(DirEntry {
@@ -380,6 +384,13 @@ impl OpenDirectory {
             summary: Some(summary),
             ..attributes.entry(&name, EntryKind::Directory)
         })
+    }
+}
+
+fn not_writable(name: &[u8], source: FormatError) -> MoverError {
+    MoverError::NotWritable {
+        what: format!("directory {:?}", String::from_utf8_lossy(name)),
+        source,
     }
 }
 

@@ -23,9 +23,10 @@ use super::event::{Event, Failure, Item, Sequence, Step};
 use super::extended::Extended;
 use super::names::{Name, NameSorter, SORT_BYTES_MAX, SortedNames};
 use super::previous::Previous;
-use super::source::{Attributes, ClosedDirectory, FileKind, OPEN_ATTEMPTS, OPEN_PAUSE, OpenDirectory};
+use super::source::{Attributes, ClosedDirectory, FileKind, OpenDirectory};
 use crate::error::{MoverError, Result};
 use crate::fetch::{Slot, Slots, open_files_max};
+use crate::patience::wait_for;
 use crate::repository::Repository;
 
 /// A file of rules that is larger than this makes its directory unreadable.
@@ -208,15 +209,13 @@ impl Walk {
     /// A place for one more open directory. Where there is none, those far above are closed, and those whose entries
     /// are being looked at waited for; after some time it is tried without.
     fn place(&mut self) -> Option<Slot> {
-        for _ in 0..OPEN_ATTEMPTS {
-            if let Some(slot) = self.places.try_take(1) {
-                return Some(slot);
+        wait_for(|| {
+            let place = self.places.try_take(1);
+            if place.is_none() && self.close_those_above() {
+                return self.places.try_take(1);
             }
-            if !self.close_those_above() {
-                std::thread::sleep(OPEN_PAUSE);
-            }
-        }
-        None
+            place
+        })
     }
 
     /// Closes all directories above the one being read of which nobody needs an entry. Whether there was one.
@@ -329,6 +328,7 @@ pub(crate) fn failure(policy: &PolicyPlace, relative: Vec<u8>, error: &io::Error
     Event::Failed(Failure {
         relative,
         error: error.to_string(),
+        kind: error.kind(),
         ignored,
         is_directory: failed == Failed::Directory,
     })

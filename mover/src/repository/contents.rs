@@ -9,17 +9,11 @@ use super::Repository;
 use crate::error::{MoverError, Result};
 use crate::storage::{BlobRange, StorageError};
 
-/// A content that was read, opened and hashed again.
-#[derive(Debug)]
-pub struct VerifiedContent {
-    /// How many bytes its owner sees.
-    pub original_len: u64,
-    /// How many bytes it takes in its pack.
-    pub packed_len: u64,
-}
-
 impl Repository {
     /// The index entry of a content, deleted ones included: they stay readable until maintenance drops them.
+    ///
+    /// # Errors
+    /// [`MoverError::ContentMissing`] when no index that was read knows it, [`MoverError::Index`] when one cannot be read.
     pub fn locate(&self, id: &ContentId) -> Result<IndexEntry> {
         self.find(id)?.ok_or(MoverError::ContentMissing { id: *id })
     }
@@ -28,6 +22,10 @@ impl Repository {
     ///
     /// A pack that vanished since the indexes were read (maintenance moved its contents) is looked for once more in
     /// fresh indexes.
+    ///
+    /// # Errors
+    /// When no index knows it even after a [`Repository::refresh`], its pack cannot be read, or its bytes there were changed.
+    /// The hash is not made again: whoever needs that calls for a verification.
     pub async fn read_content(&self, id: &ContentId) -> Result<Vec<u8>> {
         let entry = match self.locate(id) {
             Ok(entry) => entry,
@@ -48,16 +46,6 @@ impl Repository {
             }
             other => other,
         }
-    }
-
-    /// Reads a content, opens it, and compares its hash with its name: what Kopia's own verification leaves out.
-    pub async fn verify_content(&self, entry: &IndexEntry) -> Result<VerifiedContent> {
-        let plain = self.read_entry(entry).await?;
-        self.check_hash(entry, &plain)?;
-        Ok(VerifiedContent {
-            original_len: plain.len() as u64,
-            packed_len: u64::from(entry.packed_len.bytes()),
-        })
     }
 
     /// Compares the hash of a content's plain bytes with its name.

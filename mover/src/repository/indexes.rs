@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use tracing::{debug, warn};
-use windlass_repo_format::epoch::{EpochState, IndexBlobName};
+use tracing::debug;
+use windlass_repo_format::FormatError;
+use windlass_repo_format::epoch::EpochState;
 use windlass_repo_format::id::{BlobId, ContentId, ContentPrefix};
 use windlass_repo_format::index::legacy::{self, CompactionLog};
-use windlass_repo_format::index::{Index, IndexEntry, StreamingEncoder, merge_runs};
+use windlass_repo_format::index::{HeaderV2, Index, IndexEntry, StreamingEncoder, look_up, merge_runs};
 
 use super::Repository;
 use crate::error::{MoverError, Result};
@@ -25,8 +26,6 @@ const RUNS_MAX: usize = 8;
 const READS_AT_ONCE: usize = 8;
 /// How often a listing is repeated when a blob vanishes between listing and reading.
 const VANISHED_MAX: u32 = 10;
-/// Space for the header of an index that is written as a stream.
-const HEADER_LEN: usize = 17;
 
 /// The bytes of one sorted run.
 #[derive(Debug)]
@@ -61,6 +60,13 @@ impl RunBytes {
 fn spill_error(source: io::Error) -> MoverError {
     MoverError::Spill {
         folder: std::env::temp_dir(),
+        source,
+    }
+}
+
+fn index_error(doing: impl Into<String>, source: FormatError) -> MoverError {
+    MoverError::Index {
+        doing: doing.into(),
         source,
     }
 }
@@ -102,16 +108,8 @@ impl IndexView {
         }
     }
 
-    fn find(&self, id: &ContentId) -> std::result::Result<Option<IndexEntry>, windlass_repo_format::FormatError> {
-        let mut winner: Option<IndexEntry> = None;
-        for run in &self.runs {
-            if let Some(entry) = run.get(id)?
-                && winner.as_ref().is_none_or(|winner| entry.supersedes(winner))
-            {
-                winner = Some(entry);
-            }
-        }
-        Ok(winner.filter(|winner| !winner.is_dead(self.watermark)))
+    fn find(&self, id: &ContentId) -> std::result::Result<Option<IndexEntry>, FormatError> {
+        look_up(self.runs.iter().map(Arc::as_ref), id, self.watermark)
     }
 
     fn with_run(&self, blobs: &[BlobId], run: Run) -> Self {
@@ -153,7 +151,8 @@ impl Repository {
 
     /// The winning index entry of a content, deleted ones included.
     pub(crate) fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
-        self.view().find(id).map_err(MoverError::Settings)
+        let found = self.view().find(id);
+        found.map_err(|source| index_error(format!("look up content {id} in"), source))
     }
 
     /// The live entries of all contents with this prefix, in the order of their IDs. For prefixes with few contents.
@@ -170,6 +169,9 @@ impl Repository {
     }
 
     /// Shows every live content, in the order of their IDs, without holding them.
+    ///
+    /// # Errors
+    /// The first of `each`, or [`MoverError::Index`] when an index cannot be read: the contents behind it were not shown.
     pub fn each_live_content(&self, each: impl FnMut(IndexEntry) -> Result<()>) -> Result<()> {
         self.each_content(0..=u8::MAX, each)
     }
@@ -182,7 +184,7 @@ impl Repository {
         let view = self.view();
         let ranges: Result<Vec<_>> = view.runs.iter().map(|run| entries_between(run, &letters)).collect();
         for entry in merge_runs(ranges?, view.watermark) {
-            let entry = entry.map_err(MoverError::Settings)?;
+            let entry = entry.map_err(|source| index_error("read all contents from", source))?;
             if !entry.deleted {
                 each(entry)?;
             }
@@ -209,6 +211,9 @@ impl Repository {
     }
 
     /// Reads the indexes that others have written since.
+    ///
+    /// # Errors
+    /// When the storage fails, or an index blob that counts cannot be read: the view stays what it was.
     pub async fn refresh(&self) -> Result<()> {
         let mut pause = std::time::Duration::from_millis(100);
         let mut vanished = 0;
@@ -317,7 +322,8 @@ impl Repository {
 
     /// Adds an index that this program has written, so that it finds its own contents without reading it back.
     pub(crate) fn add_own_run(&self, blobs: Vec<BlobId>, payload: Vec<u8>) -> Result<()> {
-        let run = Arc::new(Index::open(RunBytes::keep(payload)?).map_err(MoverError::Settings)?);
+        let run = Index::open(RunBytes::keep(payload)?);
+        let run = Arc::new(run.map_err(|source| index_error("add a new one to", source))?);
         loop {
             let old = self.view();
             let mut view = old.with_run(&blobs, run.clone());
@@ -330,19 +336,6 @@ impl Repository {
         }
     }
 
-    /// Every blob that belongs to no epoch this build understands; for `verify`.
-    pub async fn unknown_index_blobs(&self) -> Result<Vec<BlobId>> {
-        let names = self.list_names("x").await?;
-        let unknown: Vec<_> = names
-            .into_iter()
-            .filter(|blob| IndexBlobName::parse(blob.as_str()).is_none())
-            .collect();
-        for blob in &unknown {
-            warn!(%blob, "not the name of an index blob");
-        }
-        Ok(unknown)
-    }
-
     /// How long ago the indexes were read.
     pub fn index_age(&self) -> SignedDuration {
         self.now().duration_since(self.view().loaded)
@@ -353,7 +346,7 @@ impl Repository {
 fn entries_between<'a>(
     run: &'a Run,
     letters: &std::ops::RangeInclusive<u8>,
-) -> Result<impl Iterator<Item = std::result::Result<IndexEntry, windlass_repo_format::FormatError>> + use<'a>> {
+) -> Result<impl Iterator<Item = std::result::Result<IndexEntry, FormatError>> + use<'a>> {
     let first = lower_bound(run, |letter| letter < *letters.start())?;
     let end = lower_bound(run, |letter| letter <= *letters.end())?;
     Ok((first..end).map(|place| run.entry(place)))
@@ -363,7 +356,8 @@ fn lower_bound(run: &Run, is_before: impl Fn(u8) -> bool) -> Result<usize> {
     let (mut low, mut high) = (0, run.len());
     while low < high {
         let middle = low + (high - low) / 2;
-        let entry = run.entry(middle).map_err(MoverError::Settings)?;
+        let entry = run.entry(middle);
+        let entry = entry.map_err(|source| index_error("search", source))?;
         if is_before(entry.id.as_key()[0]) {
             low = middle + 1
         } else {
@@ -404,21 +398,21 @@ fn largest_worth_keeping(runs: &[Run]) -> usize {
 fn merge_into_one(runs: &[Run], key_len: usize) -> Result<Run> {
     let mut encoder = StreamingEncoder::new(key_len);
     let mut sink = Spill::default();
-    let mut bytes = vec![0; HEADER_LEN];
+    let mut bytes = vec![0; HeaderV2::SIZE];
     for entry in merge_runs(
         runs.iter().map(|run| (0..run.len()).map(|place| run.entry(place))),
         None,
     ) {
-        encoder
-            .push(&entry.map_err(MoverError::Settings)?, &mut bytes)
-            .map_err(MoverError::Settings)?;
+        let pushed = entry.and_then(|entry| encoder.push(&entry, &mut bytes));
+        pushed.map_err(|source| index_error("merge", source))?;
         if bytes.len() >= RUN_BYTES_IN_MEMORY_MAX {
             sink.write(&mut bytes)?;
         }
     }
     let header = encoder.finish(&mut bytes);
     let payload = sink.finish(bytes, &header)?;
-    Index::open(payload).map(Arc::new).map_err(MoverError::Settings)
+    let merged = Index::open(payload).map(Arc::new);
+    merged.map_err(|source| index_error("merge", source))
 }
 
 /// Takes a run as it is made: memory for a small one, a file for a large one.
@@ -441,9 +435,9 @@ impl Spill {
         Ok(())
     }
 
-    fn finish(mut self, mut bytes: Vec<u8>, header: &[u8; HEADER_LEN]) -> Result<RunBytes> {
+    fn finish(mut self, mut bytes: Vec<u8>, header: &[u8; HeaderV2::SIZE]) -> Result<RunBytes> {
         if self.file.is_none() {
-            bytes[..HEADER_LEN].copy_from_slice(header);
+            bytes[..HeaderV2::SIZE].copy_from_slice(header);
             return Ok(RunBytes::Memory(bytes));
         }
         self.write(&mut bytes)?;

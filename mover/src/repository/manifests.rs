@@ -8,6 +8,7 @@ use windlass_repo_format::FormatError;
 use windlass_repo_format::id::ContentPrefix;
 use windlass_repo_format::json;
 use windlass_repo_format::manifest::{ManifestEntry, ManifestSet, decode_batch};
+use windlass_repo_format::policy::{PolicySet, PolicyTarget};
 
 use super::Repository;
 use crate::error::{MoverError, Result};
@@ -32,6 +33,22 @@ impl Manifests {
     /// Every manifest with its labels.
     pub fn all(&self) -> Vec<&ManifestEntry> {
         self.set.live().collect()
+    }
+
+    /// The policies among them.
+    ///
+    /// # Errors
+    /// Names the first that cannot be read: without it, nobody knows what it wanted to have kept or left out.
+    pub fn policies(&self) -> Result<PolicySet> {
+        let mut policies = PolicySet::default();
+        for entry in self.find(&[("type", PolicyTarget::MANIFEST_TYPE)]) {
+            let added = policies.add(&entry.labels, entry.data_json().as_bytes());
+            added.map_err(|source| MoverError::Manifest {
+                id: entry.id.to_string(),
+                source,
+            })?;
+        }
+        Ok(policies)
     }
 }
 
@@ -69,8 +86,12 @@ impl Repository {
 
     /// A manifest's data as the bytes that Kopia would write.
     pub(crate) fn manifest_data<T: Serialize>(&self, what: &'static str, data: &T) -> Result<Box<RawValue>> {
-        let bytes = json::to_vec(data).map_err(MoverError::Settings)?;
-        serde_json::from_slice(&bytes).map_err(|source| MoverError::Settings(FormatError::Json { what, source }))
+        let encoded = json::to_vec(data)
+            .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|source| FormatError::Json { what, source }));
+        encoded.map_err(|source| MoverError::NotWritable {
+            what: format!("the {what} manifest"),
+            source,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod indexes;
 mod manifests;
 mod objects;
 mod opening;
+mod password;
 mod session;
 
 use std::fmt;
@@ -21,7 +22,6 @@ use crate::error::{MoverError, Result};
 use crate::random::RandomSource;
 use crate::storage::{Storage, StorageError};
 
-pub use contents::VerifiedContent;
 pub use indexes::IndexSummary;
 pub(crate) use indexes::IndexView;
 pub use manifests::Manifests;

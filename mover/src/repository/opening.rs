@@ -1,11 +1,13 @@
-//! The front door: a repository is made here, and opened here.
+//! The entrance hall: a repository is made here, and opened here.
 
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
+use windlass_repo_format::FormatError;
 use windlass_repo_format::encryption::{EncryptionAlgorithm, NONCE_LEN};
 use windlass_repo_format::format_blob::{
-    BlobConfig, FormatBlob, FormatKey, FormatVersion, KeyDerivation, RepositoryFormat, UnknownMembers,
+    BLOB_CONFIG_NAME, BlobConfig, FORMAT_BLOB_NAME, FormatBlob, FormatKey, FormatVersion, KeyDerivation,
+    RepositoryFormat, UnknownMembers,
 };
 use windlass_repo_format::hashing::HashAlgorithm;
 use windlass_repo_format::id::BlobId;
@@ -15,14 +17,14 @@ use windlass_repo_format::sealing::Sealer;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 use zeroize::Zeroizing;
 
+use super::manifests::labels;
+use super::session::put_options;
 use super::{Identity, IndexView, Inner, Repository};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{MoverError, Result};
 use crate::random::{RandomSource, SystemRandom};
 use crate::storage::{BlobRange, PutOptions, Storage, StorageError};
 
-const FORMAT_BLOB: &str = "kopia.repository";
-const CONFIG_BLOB: &str = "kopia.blobcfg";
 /// Kopia's readers look at this only to show it.
 const TOOL: &str = "https://github.com/kopia/kopia";
 
@@ -92,48 +94,20 @@ impl Repository {
     /// Opens the repository in a storage: reads its settings and its indexes.
     ///
     /// # Errors
-    /// When there is none, the password is wrong, or this build lacks a feature that the repository requires.
+    /// When there is none, the password is wrong, or this build lacks a feature that the repository requires; and
+    /// [`MoverError::PasswordChangeInterrupted`] where [`Repository::finish_password_change`] is needed first.
     pub async fn open(storage: Arc<dyn Storage>, unlock: Unlock, options: OpenOptions) -> Result<Self> {
-        let format_bytes = match storage.read(&FORMAT_BLOB.into(), BlobRange::Whole).await {
-            Ok(bytes) => bytes,
-            Err(StorageError::NotFound { .. }) => {
-                return Err(MoverError::NotARepository {
-                    location: storage.location(),
-                });
-            }
-            Err(source) => return Err(failed(&*storage, "cannot read blob kopia.repository", source)),
-        };
-        let bad_format = |source| MoverError::Blob {
-            blob: FORMAT_BLOB.into(),
-            source,
-        };
-        let format_blob = FormatBlob::parse(&format_bytes).map_err(bad_format)?;
-        let key = match unlock {
-            Unlock::Key(key) => key,
-            Unlock::Password(password) => format_blob.derive_key(&password),
-        };
-        let format = RepositoryFormat::unseal(&format_blob, &key).map_err(bad_format)?;
-        if let Some(lock) = &format.upgrade_lock {
-            return Err(MoverError::UpgradeLocked {
-                owner: lock.owner().to_owned(),
-            });
-        }
-        let blob_config = match storage.read(&CONFIG_BLOB.into(), BlobRange::Whole).await {
-            Ok(bytes) => {
-                BlobConfig::unseal(&bytes, &format_blob.unique_id, &key).map_err(|source| MoverError::Blob {
-                    blob: CONFIG_BLOB.into(),
-                    source,
-                })?
-            }
-            Err(StorageError::NotFound { .. }) => BlobConfig::default(),
-            Err(source) => return Err(failed(&*storage, "cannot read blob kopia.blobcfg", source)),
-        };
+        let stored = StoredSettings::read(&*storage).await?;
+        let key = unlock.key(&stored.format_blob);
+        let format = stored.format(&*storage, &key)?;
+        let blob_config = stored.blob_config(&*storage, &key)?;
+        let format_blob = stored.format_blob;
         let repository = Self::assemble(storage, options, format_blob, format, blob_config, key)?;
         repository.refresh().await?;
         Ok(repository)
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         storage: Arc<dyn Storage>,
         options: OpenOptions,
         format_blob: FormatBlob,
@@ -216,15 +190,18 @@ impl Repository {
 
     /// Writes the two blobs that hold the settings, in the order that Kopia keeps: what explains a half-made
     /// repository comes first.
-    async fn write_settings(&self, only_if_absent: bool) -> Result<()> {
+    pub(super) async fn write_settings(&self, only_if_absent: bool) -> Result<()> {
         let inner = &self.inner;
         let nonce = nonce(&*inner.random);
         let config = inner.blob_config.seal(&inner.format_blob.unique_id, &inner.key, &nonce);
-        for (blob, bytes) in [(CONFIG_BLOB, config), (FORMAT_BLOB, inner.format_blob.encode())] {
+        for (blob, bytes) in [
+            (BLOB_CONFIG_NAME, config),
+            (FORMAT_BLOB_NAME, inner.format_blob.encode()),
+        ] {
             let blob = BlobId::from(blob);
             let options = PutOptions {
                 only_if_absent,
-                ..PutOptions::default()
+                ..put_options(&blob, &inner.blob_config, inner.clock.now())
             };
             let put = inner.storage.put(&blob, Bytes::from(bytes), &options).await;
             match put {
@@ -246,41 +223,103 @@ impl Repository {
     async fn write_first_manifests(&self) -> Result<()> {
         let session = self.write_session()?;
         let maintenance = MaintenanceParams::owned_by(&self.identity().user, &self.identity().host);
-        let labels = [("type".to_owned(), "maintenance".to_owned())].into();
-        session.put_manifest(labels, self.manifest_data("maintenance", &maintenance)?);
-        let policy = self.manifest_data("policy", &default_global_policy())?;
+        let labels = labels(&[("type", MaintenanceParams::MANIFEST_TYPE)]);
+        session.put_manifest(
+            labels,
+            self.manifest_data(MaintenanceParams::MANIFEST_TYPE, &maintenance)?,
+        );
+        let policy = self.manifest_data(PolicyTarget::MANIFEST_TYPE, &default_global_policy())?;
         session.put_manifest(PolicyTarget::Global.labels(), policy);
         session.flush().await
     }
+}
 
-    /// Gives the repository a new password. The key that seals contents stays, so no content is touched.
-    ///
-    /// # Errors
-    /// When the repository was made so that its password cannot change.
-    pub async fn change_password(&self, new_password: &str) -> Result<FormatKey> {
-        let inner = &self.inner;
-        let key = inner.format_blob.derive_key(new_password);
-        let changed = inner.format_blob.change_key(&inner.key, &key, &nonce(&*inner.random));
-        let format_blob = changed.map_err(MoverError::Settings)?;
-        let options = OpenOptions {
-            identity: inner.identity.clone(),
-            clock: inner.clock.clone(),
-            random: inner.random.clone(),
+/// The two blobs that hold the settings, as they are stored.
+pub(super) struct StoredSettings {
+    pub format_blob: FormatBlob,
+    /// Sealed; `None` where there is no such blob, which means that nothing is configured.
+    blob_config: Option<Bytes>,
+}
+
+impl StoredSettings {
+    pub(super) async fn read(storage: &dyn Storage) -> Result<Self> {
+        let format_blob = match storage.read(&FORMAT_BLOB_NAME.into(), BlobRange::Whole).await {
+            Ok(bytes) => FormatBlob::parse(&bytes).map_err(bad_format)?,
+            Err(StorageError::NotFound { .. }) => {
+                return Err(MoverError::NotARepository {
+                    location: storage.location(),
+                });
+            }
+            Err(source) => return Err(failed(storage, "cannot read blob kopia.repository", source)),
         };
-        let renewed = Self::assemble(
-            inner.storage.clone(),
-            options,
+        let blob_config = match storage.read(&BLOB_CONFIG_NAME.into(), BlobRange::Whole).await {
+            Ok(bytes) => Some(bytes),
+            Err(StorageError::NotFound { .. }) => None,
+            Err(source) => return Err(failed(storage, "cannot read blob kopia.blobcfg", source)),
+        };
+        Ok(Self {
             format_blob,
-            inner.format.clone(),
-            inner.blob_config.clone(),
-            key.clone(),
-        )?;
-        renewed.write_settings(false).await?;
-        Ok(key)
+            blob_config,
+        })
+    }
+
+    /// The settings, unless an upgrade holds the repository. A key that opens only the other blob is the new one of a
+    /// change of the password that was not finished.
+    pub(super) fn format(&self, storage: &dyn Storage, key: &FormatKey) -> Result<RepositoryFormat> {
+        let format = match RepositoryFormat::unseal(&self.format_blob, key) {
+            Err(FormatError::WrongPassword) if self.blob_config.is_some() && self.unseal_blob_config(key).is_ok() => {
+                return Err(MoverError::PasswordChangeInterrupted {
+                    location: storage.location(),
+                    opened: BLOB_CONFIG_NAME.into(),
+                    other: FORMAT_BLOB_NAME.into(),
+                });
+            }
+            unsealed => unsealed.map_err(bad_format)?,
+        };
+        format.refuse_while_locked().map_err(MoverError::UpgradeLocked)?;
+        Ok(format)
+    }
+
+    /// What is configured for blobs, with the key that opens the format.
+    pub(super) fn blob_config(&self, storage: &dyn Storage, key: &FormatKey) -> Result<BlobConfig> {
+        self.unseal_blob_config(key).map_err(|source| match source {
+            FormatError::BlobConfigNotAuthentic => MoverError::PasswordChangeInterrupted {
+                location: storage.location(),
+                opened: FORMAT_BLOB_NAME.into(),
+                other: BLOB_CONFIG_NAME.into(),
+            },
+            source => MoverError::Blob {
+                blob: BLOB_CONFIG_NAME.into(),
+                source,
+            },
+        })
+    }
+
+    fn unseal_blob_config(&self, key: &FormatKey) -> std::result::Result<BlobConfig, FormatError> {
+        let sealed = self.blob_config.as_deref();
+        sealed.map_or(Ok(BlobConfig::default()), |sealed| {
+            BlobConfig::unseal(sealed, &self.format_blob.unique_id, key)
+        })
     }
 }
 
-fn nonce(random: &dyn RandomSource) -> [u8; NONCE_LEN] {
+impl Unlock {
+    pub(super) fn key(self, format_blob: &FormatBlob) -> FormatKey {
+        match self {
+            Self::Key(key) => key,
+            Self::Password(password) => format_blob.derive_key(&password),
+        }
+    }
+}
+
+fn bad_format(source: FormatError) -> MoverError {
+    MoverError::Blob {
+        blob: FORMAT_BLOB_NAME.into(),
+        source,
+    }
+}
+
+pub(super) fn nonce(random: &dyn RandomSource) -> [u8; NONCE_LEN] {
     let mut nonce = [0; NONCE_LEN];
     random.fill(&mut nonce);
     nonce

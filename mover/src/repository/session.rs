@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tracing::debug;
 use windlass_repo_format::compression::{Compression, Compressor};
 use windlass_repo_format::encryption::NONCE_LEN;
-use windlass_repo_format::format_blob::BlobConfig;
+use windlass_repo_format::format_blob::{BLOB_CONFIG_NAME, BlobConfig, FORMAT_BLOB_NAME};
 use windlass_repo_format::id::{BlobId, ContentHash, ContentId, ContentPrefix};
 use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
 use windlass_repo_format::pack::{ClosedPack, NewContent, OpenPack, PackBody, PackClass, pack_blob_id};
@@ -33,10 +33,13 @@ const PADDING_LEN_MAX: usize = 4096;
 /// What the local index and the padding of most packs take.
 const INDEX_LEN: usize = 64 << 10;
 
-/// A run of writes into a repository. Nothing it wrote can be seen by others before [`WriteSession::flush`].
+/// A run of writes into a repository, shared by the stages of a pipeline.
 ///
-/// The order is: packs, then the indexes that name their contents, then the removal of the session's marker. Shared
-/// by the stages of a pipeline; dropped without a flush it leaves only packs that nothing refers to.
+/// The order is: the session's marker, packs, then the indexes that name their contents, then the removal of the
+/// marker. A long run writes indexes, and checkpoints, before it ends: others may see contents before
+/// [`WriteSession::flush`], each of them whole and stored. A manifest is seen only with all that it needs. Dropped
+/// without a flush, a session leaves its marker, packs, and perhaps indexes of some of them: contents that the next
+/// run uses, and that maintenance removes if nobody does.
 #[derive(Debug)]
 pub struct WriteSession {
     repository: Repository,
@@ -110,8 +113,11 @@ impl Repository {
     /// moment.
     pub(crate) fn write_session_with(&self, content_max: usize, open_packs: usize) -> Result<WriteSession> {
         let version = self.format().version.number();
-        if version < 2 || !self.format().epoch.enabled {
+        if version < 2 {
             return Err(MoverError::ReadOnlyFormat { version });
+        }
+        if !self.format().epoch.enabled {
+            return Err(MoverError::NoEpochs { version });
         }
         Ok(WriteSession {
             id: SessionId::new(self.random_bytes(), self.now()),
@@ -221,8 +227,8 @@ impl WriteSession {
         let mut pack = self.table(class).take(|| self.open_pack(class));
         let sealer = self.repository.sealer();
         let added = pack.add_with(about, |body| sealer.seal_pieces_into(hash.iv(), &nonce, stored, body));
-        added.map_err(|source| MoverError::Blob {
-            blob: pack.id().clone(),
+        added.map_err(|source| MoverError::NotWritable {
+            what: format!("content {id} into pack {}", pack.id()),
             source,
         })?;
         // Before the pack is given back: another could fill it, and it could be stored, before the content counts as packed.
@@ -268,7 +274,10 @@ impl WriteSession {
         let nonce = self.repository.random_bytes();
         let tail = self.repository.random_bytes();
         pack.close(self.repository.sealer(), &nonce, &padding, tail, &[])
-            .map_err(|source| MoverError::Blob { blob: id, source })
+            .map_err(|source| MoverError::NotWritable {
+                what: format!("the end of pack {id}"),
+                source,
+            })
     }
 
     /// Stores a full pack. Only afterwards do its contents count as written.
@@ -323,6 +332,9 @@ impl WriteSession {
     }
 
     /// Writes one content through all steps; packs that become full are stored before this returns.
+    ///
+    /// # Errors
+    /// When the storage fails, or an earlier write of this session did: then nothing more is written.
     pub async fn write_content(
         &self,
         prefix: Option<ContentPrefix>,
@@ -411,9 +423,9 @@ impl SealingTools {
     }
 }
 
-/// On a bucket with object lock, everything that a snapshot needs is held for the configured time.
-fn put_options(id: &BlobId, config: &BlobConfig, now: Timestamp) -> PutOptions {
-    const LOCKED: [&str; 4] = ["p", "q", "x", "n"];
+/// On a bucket with object lock, everything that a snapshot needs is held back for the configured time.
+pub(super) fn put_options(id: &BlobId, config: &BlobConfig, now: Timestamp) -> PutOptions {
+    const LOCKED: [&str; 6] = ["p", "q", "x", "n", FORMAT_BLOB_NAME, BLOB_CONFIG_NAME];
     let Some(mode) = config.retention_mode else {
         return PutOptions::default();
     };

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
@@ -16,11 +15,8 @@ use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 use super::{DirectoryTimes, RestoreOptions, RestoreProgress, RestoreReport};
 use crate::error::MoverError;
 use crate::fetch::{Slots, Stop, open_files_max};
+use crate::patience::patiently;
 use crate::repository::Repository;
-
-/// How often, and after which pause, something is opened again when there are too many open files.
-const OPEN_ATTEMPTS: u32 = 400;
-const OPEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// One restore.
 #[derive(Debug)]
@@ -189,14 +185,7 @@ pub(super) fn open_at(
     mode: Mode,
 ) -> rustix::io::Result<std::os::fd::OwnedFd> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    for _ in 0..OPEN_ATTEMPTS {
-        match rustix::fs::openat(&directory, name, flags, mode) {
-            Err(Errno::MFILE | Errno::NFILE) => std::thread::sleep(OPEN_PAUSE),
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
-    rustix::fs::openat(&directory, name, flags, mode)
+    patiently(|| rustix::fs::openat(&directory, name, flags, mode))
 }
 
 /// What is at a name in a directory, itself and not what it points at.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use tracing::info;
 use windlass_repo_format::FormatError;
+use windlass_repo_format::identity::Source;
 use windlass_repo_format::manifest::ManifestEntry;
 use windlass_repo_format::snapshot::{DirEntry, SnapshotManifest, SnapshotStats};
 
@@ -76,11 +77,15 @@ impl Checkpoint for Checkpoints<'_> {
 
 /// Adds a snapshot's manifest to what the session will publish.
 pub(crate) fn file(session: &WriteSession, manifest: &SnapshotManifest) -> Result<ManifestEntry> {
-    let labels = manifest.labels().map_err(MoverError::Settings)?;
-    let bytes = manifest.encode().map_err(MoverError::Settings)?;
+    let not_writable = |source| MoverError::NotWritable {
+        what: format!("the manifest of the snapshot of {}", Source::from(&manifest.source)),
+        source,
+    };
+    let labels = manifest.labels().map_err(not_writable)?;
+    let bytes = manifest.encode().map_err(not_writable)?;
     let data: Box<RawValue> = serde_json::from_slice(&bytes).map_err(|source| {
-        MoverError::Settings(FormatError::Json {
-            what: "snapshot manifest",
+        not_writable(FormatError::Json {
+            what: "the snapshot manifest",
             source,
         })
     })?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::info;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::ObjectId;
-use windlass_repo_format::identity;
+use windlass_repo_format::identity::Source;
 use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
 use windlass_repo_format::policy::{EffectivePolicy, PolicySet};
 use windlass_repo_format::retention::{RetentionSnapshot, to_delete};
@@ -25,8 +25,8 @@ use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, EngineChoice, EngineSettings, probe};
 use crate::pipeline::{Control, Driver, Extended, Limits, Measures, Run, Visit};
-use crate::repository::{Manifests, Repository, SessionSummary, WriteSession};
-use crate::snapshots::{self, Snapshot};
+use crate::repository::{Repository, SessionSummary, WriteSession};
+use crate::snapshots::{self, Snapshot, for_retention};
 
 /// Kopia's bound between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(45 * 60);
@@ -146,8 +146,8 @@ pub fn create(
         block_on(repository.refresh())?;
     }
     let manifests = block_on(repository.manifests())?;
-    let policies = policies(&manifests)?;
-    let place = policies.place(&identity_of(&options.source));
+    let policies = manifests.policies()?;
+    let place = policies.place(&Source::from(&options.source));
     let policy = place.effective().clone();
     let earlier = block_on(snapshots::previous_for(repository, &options.source))?;
     announce(&earlier, progress);
@@ -237,20 +237,6 @@ fn draft(repository: &Repository, options: &SnapshotOptions) -> SnapshotManifest
     }
 }
 
-fn policies(manifests: &Manifests) -> Result<PolicySet> {
-    let found = manifests.find(&[("type", "policy")]);
-    let pairs = found.iter().map(|entry| (&entry.labels, entry.data_json().as_bytes()));
-    PolicySet::from_manifests(pairs).map_err(MoverError::Settings)
-}
-
-fn identity_of(source: &SourceInfo) -> identity::Source {
-    identity::Source {
-        user_name: source.user_name.clone(),
-        host: source.host.clone(),
-        path: source.path.clone(),
-    }
-}
-
 /// Says what the last snapshot had, as a guess of what is to come.
 fn announce(earlier: &[Snapshot], progress: &Progress) {
     let summary = earlier
@@ -324,7 +310,7 @@ fn root_error(failures: &[Failure], path: &Path) -> MoverError {
         .map_or(MoverError::Cancelled, |failure| MoverError::File {
             doing: "read",
             path: path.to_owned(),
-            source: io::Error::other(failure.error.clone()),
+            source: io::Error::new(failure.kind, failure.error.clone()),
         })
 }
 
@@ -343,15 +329,8 @@ fn expire(
 ) -> Result<Vec<ManifestId>> {
     let mut snapshots = block_on(snapshots::list(session.repository(), Some(&manifest.source)))?;
     snapshots.retain(|snapshot| checkpoint.is_none_or(|checkpoint| checkpoint.id != snapshot.id));
-    let seen = |id: ManifestId, manifest: &SnapshotManifest| RetentionSnapshot {
-        id: id.to_string(),
-        start: manifest.start_time,
-        end: manifest.end_time,
-        incomplete: manifest.incomplete.is_some(),
-        pinned: !manifest.pins.is_empty(),
-    };
-    let earlier = snapshots.iter().map(|snapshot| seen(snapshot.id, &snapshot.manifest));
-    let all: Vec<RetentionSnapshot> = earlier.chain([seen(id, manifest)]).collect();
+    let earlier = snapshots.iter().map(Snapshot::for_retention);
+    let all: Vec<RetentionSnapshot> = earlier.chain([for_retention(id, manifest)]).collect();
     let unwanted = to_delete(&policy.retention, &all);
     let is_unwanted = |snapshot: &&Snapshot| unwanted.contains(&snapshot.id.to_string());
     let expired: Vec<&Snapshot> = snapshots.iter().filter(is_unwanted).collect();

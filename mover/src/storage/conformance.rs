@@ -6,9 +6,10 @@ use std::future::Future;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use windlass_repo_format::id::BlobId;
 
-use super::{BlobMetadata, BlobRange, PutOptions, Storage, StorageError};
+use super::{BlobMetadata, BlobRange, PutOptions, Retention, RetentionMode, Storage, StorageError};
 
 /// Asks everything of the contract of storages that `make` gives, each of them empty and its own.
 ///
@@ -29,6 +30,7 @@ where
     same_name_at_once(&make().await).await;
     only_if_absent(&make().await).await;
     only_one_is_first(&make().await).await;
+    retaining(&make().await).await;
     listing_while_writing(&make().await).await;
 }
 
@@ -294,6 +296,26 @@ async fn only_if_absent(storage: &impl Storage) {
         assert_eq!(read(storage, name).await, pattern(10, 1), "{name} is untouched");
         assert_eq!(names(storage, name).await, [name]);
     }
+}
+
+async fn retaining(storage: &impl Storage) {
+    let retention = Retention {
+        mode: RetentionMode::Governance,
+        until: Timestamp::MAX,
+    };
+    let options = PutOptions {
+        retention: Some(retention),
+        checksum: true,
+        ..PutOptions::default()
+    };
+    let put = storage.put(&"p1".into(), pattern(10, 1).into(), &options).await;
+    let refused = matches!(put, Err(StorageError::Unsupported { .. }));
+    assert!(put.is_ok() || refused, "{put:?}");
+    assert_eq!(
+        put.is_ok(),
+        storage.can_retain(),
+        "a storage knows whether it can retain"
+    );
 }
 
 async fn only_one_is_first(storage: &impl Storage) {

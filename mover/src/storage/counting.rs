@@ -90,6 +90,10 @@ impl<S: Storage> Storage for Counting<S> {
         self.inner.location()
     }
 
+    fn can_retain(&self) -> bool {
+        self.inner.can_retain()
+    }
+
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
         add(&self.tally.reads, 1);
         let body = self.inner.read(id, range).await?;

@@ -1,4 +1,4 @@
-//! The complaints room: what can go wrong outside the bytes of a repository.
+//! The storekeeper's complaints: what can go wrong outside the bytes of a repository.
 
 use std::io;
 use std::path::PathBuf;

@@ -140,6 +140,10 @@ impl<S: Storage> Storage for Faulty<S> {
         self.inner.location()
     }
 
+    fn can_retain(&self) -> bool {
+        self.inner.can_retain()
+    }
+
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
         let fault = self.fault(Operation::Read, id.as_str());
         self.meet(fault, self.inner.read(id, range)).await

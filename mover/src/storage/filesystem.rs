@@ -52,9 +52,6 @@ impl FileSystem {
         }
         let found = read_shards(&root)?;
         let sharding_is_guess = found.is_none();
-        if sharding_is_guess {
-            tracing::warn!(root = %root.display(), "no .shards file; blobs are expected in directories of 3 and 3 letters");
-        }
         let sharding = found.unwrap_or_else(Sharding::when_missing);
         Ok(Self::new(root, sharding, sharding_is_guess))
     }
@@ -98,7 +95,8 @@ impl FileSystem {
         &self.0.sharding
     }
 
-    /// Whether there was no `.shards` file to read. Before such a storage is written to, one should be written.
+    /// Whether there was no `.shards` file to read: then blobs are looked for, and put, where a client that finds none
+    /// expects them, and the owner may want to know.
     pub fn sharding_is_guess(&self) -> bool {
         self.0.sharding_is_guess
     }
@@ -212,6 +210,10 @@ impl Inner {
 impl Storage for FileSystem {
     fn location(&self) -> String {
         self.0.root.display().to_string()
+    }
+
+    fn can_retain(&self) -> bool {
+        false
     }
 
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {

@@ -93,6 +93,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The place, for people; never with secrets.
     fn location(&self) -> String;
 
+    /// Whether a blob can be put with a [`Retention`] here. Where not, no blob has ever been locked.
+    fn can_retain(&self) -> bool {
+        true
+    }
+
     /// The bytes of a blob. Fewer bytes than asked for are [`StorageError::OutOfRange`], never a short answer.
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError>;
 
@@ -114,6 +119,10 @@ pub trait Storage: Send + Sync + fmt::Debug {
 impl<S: Storage + ?Sized> Storage for Arc<S> {
     fn location(&self) -> String {
         (**self).location()
+    }
+
+    fn can_retain(&self) -> bool {
+        (**self).can_retain()
     }
 
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {

@@ -104,6 +104,10 @@ impl<S: Storage> Storage for Throttled<S> {
         self.inner.location()
     }
 
+    fn can_retain(&self) -> bool {
+        self.inner.can_retain()
+    }
+
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
         let _place = self.enter().await;
         let body = self.inner.read(id, range).await?;

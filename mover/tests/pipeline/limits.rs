@@ -1,4 +1,4 @@
-//! The measuring room: a run keeps to the memory it was given.
+//! The weighing room: a run keeps to the memory it was given.
 
 use std::fs;
 use std::path::Path;

@@ -214,6 +214,9 @@ impl Compressor {
 ///
 /// The header must be that of `expected`, which the index names, and the stream must hold exactly `original_len`
 /// bytes, as the index says. Whatever the stream claims about itself, no more than that is kept.
+///
+/// # Errors
+/// When the header is another one, the stream is damaged, or it holds another number of bytes.
 pub fn decompress(expected: Compression, data: &[u8], original_len: usize) -> Result<Vec<u8>, FormatError> {
     let mut cursor = Cursor::new(data, "compressed content");
     let found = cursor.u32()?;
@@ -236,6 +239,9 @@ pub fn decompress(expected: Compression, data: &[u8], original_len: usize) -> Re
 
 /// The plain bytes of a content that was compressed before it was hashed (`Z` objects, format version 1): the header
 /// alone says how. More than `limit` bytes are an error.
+///
+/// # Errors
+/// When the header names no compression, the stream is damaged, or it holds more than `limit` bytes.
 pub fn decompress_by_header(data: &[u8], limit: usize) -> Result<Vec<u8>, FormatError> {
     let mut cursor = Cursor::new(data, "compressed object");
     let compression = Compression::from_header_id(cursor.u32()?)?;

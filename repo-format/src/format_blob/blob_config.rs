@@ -1,4 +1,4 @@
-//! The retention room: `kopia.blobcfg` says for how long the object store keeps each blob from being deleted.
+//! The safe-deposit room: `kopia.blobcfg` says for how long the object store keeps each blob from being deleted.
 
 use std::time::Duration;
 

@@ -92,6 +92,10 @@ impl FormatBlob {
     const ENCRYPTION: &'static str = "AES256_GCM";
 
     /// Reads a format blob. Unknown members are kept; an unknown key derivation or encryption is named in the error.
+    ///
+    /// # Errors
+    /// When the bytes are not the JSON of a format blob, name an unknown key derivation or encryption, or hold an identity
+    /// that is too short.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
         let envelope: Envelope = serde_json::from_slice(bytes).map_err(|source| FormatError::Json {
             what: "the format blob",
@@ -148,8 +152,11 @@ impl FormatBlob {
     }
 
     /// The same blob sealed for another password: what is sealed stays byte for byte, so the data keys are the same and
-    /// no content changes. Refused when the repository does not allow it. The blob configuration has to be sealed anew as well, and stored **before**
-    /// this blob.
+    /// no content changes. The blob configuration has to be sealed anew as well, and stored **before** this blob.
+    ///
+    /// # Errors
+    /// [`FormatError::WrongPassword`] when `old` does not open the blob, [`FormatError::PasswordChangeDisabled`] when the
+    /// repository does not allow it.
     pub fn change_key(&self, old: &FormatKey, new: &FormatKey, nonce: &[u8; NONCE_LEN]) -> Result<Self, FormatError> {
         let json = old.open(&self.unique_id, &self.sealed_format);
         let json = json.ok_or(FormatError::WrongPassword)?;

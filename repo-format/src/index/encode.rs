@@ -8,7 +8,7 @@ use crate::index::IndexEntry;
 use crate::index::v2::{DELETED, FORMAT_LEN, Format, HeaderV2, PACK_LEN, VALUE_LEN_MAX, VALUE_LEN_MIN};
 use crate::quantity::PackOffset;
 
-/// More entries than this are spread over several indexes, see [`shard_of`].
+/// More entries than this are not put into one index: whoever has more writes several.
 pub const ENTRIES_MAX_PER_INDEX: usize = 16_000_000;
 
 /// Formats are counted in one byte.

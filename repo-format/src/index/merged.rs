@@ -110,73 +110,25 @@ impl PartialEq for Head {
 
 impl Eq for Head {}
 
-/// What all the indexes of a repository say together.
+/// Looks a content up in many indexes. A deleted content is given as such until the watermark, in Unix seconds, has
+/// passed over it.
 ///
-/// A look-up asks every run, so its time grows with their number: merge many small runs into a larger one with
-/// [`merge_runs`] (without a watermark) and put it in their place with [`MergedIndex::take_runs`] and
-/// [`MergedIndex::add_run`].
-#[derive(Debug)]
-pub struct MergedIndex<B> {
-    runs: Vec<Index<B>>,
+/// A look-up asks every run, so its time grows with their number: many small runs are merged into a larger one with
+/// [`merge_runs`] (without a watermark).
+///
+/// # Errors
+/// When the content's entry in any index cannot be read.
+pub fn look_up<'a, B: AsRef<[u8]> + 'a>(
+    runs: impl IntoIterator<Item = &'a Index<B>>,
+    id: &ContentId,
     watermark: Option<i64>,
-}
-
-impl<B: AsRef<[u8]>> MergedIndex<B> {
-    /// No index yet. Deleted contents up to the watermark, in Unix seconds, are absent.
-    pub fn new(watermark: Option<i64>) -> Self {
-        Self {
-            runs: Vec::new(),
-            watermark,
+) -> Result<Option<IndexEntry>, FormatError> {
+    let mut winner: Option<IndexEntry> = None;
+    for run in runs {
+        let Some(entry) = run.get(id)? else { continue };
+        if winner.as_ref().is_none_or(|winner| entry.supersedes(winner)) {
+            winner = Some(entry);
         }
     }
-
-    /// Adds one index.
-    pub fn add_run(&mut self, run: Index<B>) {
-        self.runs.push(run);
-    }
-
-    /// All indexes, in no particular order.
-    pub fn runs(&self) -> &[Index<B>] {
-        &self.runs
-    }
-
-    /// Takes out the indexes for which `wanted` is true: to be merged, and added again as one.
-    pub fn take_runs(&mut self, mut wanted: impl FnMut(&Index<B>) -> bool) -> Vec<Index<B>> {
-        self.runs.extract_if(.., |run| wanted(run)).collect()
-    }
-
-    /// Puts other indexes in the place of all there were.
-    pub fn replace_runs(&mut self, runs: Vec<Index<B>>) {
-        self.runs = runs;
-    }
-
-    /// The deletion watermark in Unix seconds.
-    pub fn watermark(&self) -> Option<i64> {
-        self.watermark
-    }
-
-    /// Moves the deletion watermark.
-    pub fn set_watermark(&mut self, watermark: Option<i64>) {
-        self.watermark = watermark;
-    }
-
-    /// Looks a content up. A deleted content is given as such until the watermark has passed over it.
-    ///
-    /// # Errors
-    /// When the content's entry in any index cannot be read.
-    pub fn get(&self, id: &ContentId) -> Result<Option<IndexEntry>, FormatError> {
-        let mut winner: Option<IndexEntry> = None;
-        for run in &self.runs {
-            let Some(entry) = run.get(id)? else { continue };
-            if winner.as_ref().is_none_or(|winner| entry.supersedes(winner)) {
-                winner = Some(entry);
-            }
-        }
-        Ok(winner.filter(|winner| !winner.is_dead(self.watermark)))
-    }
-
-    /// The winning entry of every content, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Result<IndexEntry, FormatError>> {
-        merge_runs(self.runs.iter().map(Index::iter), self.watermark)
-    }
+    Ok(winner.filter(|winner| !winner.is_dead(watermark)))
 }

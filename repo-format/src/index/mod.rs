@@ -1,7 +1,7 @@
 //! The index room: which content lies where in which pack. Read in versions 1 and 2, written in version 2.
 //!
 //! An index is a list of fixed-size entries, sorted by content, with the pack names behind it. A repository has many
-//! of them; [`MergedIndex`] is what they say together.
+//! of them; [`look_up`] and [`merge_runs`] are what they say together.
 
 mod encode;
 mod entry;
@@ -19,7 +19,7 @@ use crate::id::ContentId;
 
 pub use encode::{ENTRIES_MAX_PER_INDEX, StreamingEncoder, encode_v2, shard_of};
 pub use entry::IndexEntry;
-pub use merged::{Merge, MergedIndex, merge_runs};
+pub use merged::{Merge, look_up, merge_runs};
 pub use v2::HeaderV2;
 
 /// One index over bytes that somebody owns, borrows or maps. Opening checks the header and every table bound once and

@@ -107,15 +107,12 @@ fn an_index_of_version_1_says_what_kopia_lists() {
 
 #[test]
 fn all_indexes_together_say_what_kopia_lists() {
-    let mut merged = MergedIndex::new(None);
-    for run in MERGED {
-        merged.add_run(Index::open(run).unwrap());
-    }
+    let runs = MERGED.map(|run| Index::open(run).unwrap());
     let kopia = listed(include_str!("../../golden/index/merged/contents.json"));
     assert!(kopia.iter().any(|entry| entry.deleted));
-    assert_eq!(merged.iter().collect::<Result<Vec<_>, _>>().unwrap(), kopia);
+    assert_eq!(together(&runs, None), kopia);
     for entry in kopia {
-        assert_eq!(merged.get(&entry.id).unwrap().unwrap(), entry);
+        assert_eq!(look_up(&runs, &entry.id, None).unwrap().unwrap(), entry);
     }
 }
 
@@ -335,20 +332,13 @@ fn the_later_entry_wins_then_the_live_one_then_the_larger_pack_name() {
         );
         assert!(!winner.supersedes(&winner));
         for order in [[&winner, &loser], [&loser, &winner]] {
-            let mut merged = MergedIndex::new(None);
-            for entry in order {
-                merged.add_run(Index::open(encode_v2(std::slice::from_ref(entry)).unwrap()).unwrap());
-            }
-            assert_eq!(merged.get(&winner.id).unwrap().unwrap(), winner);
-            assert_eq!(
-                merged.iter().map(Result::unwrap).collect::<Vec<_>>(),
-                std::slice::from_ref(&winner)
-            );
-            merged.set_watermark(Some(winner.timestamp - 1));
-            assert!(merged.get(&winner.id).unwrap().is_some());
-            merged.set_watermark(Some(winner.timestamp));
-            assert_eq!(merged.get(&winner.id).unwrap().is_none(), winner.deleted);
-            assert_eq!(merged.iter().next().is_none(), winner.deleted);
+            let runs = order.map(|entry| Index::open(encode_v2(std::slice::from_ref(entry)).unwrap()).unwrap());
+            let found = |watermark| look_up(&runs, &winner.id, watermark).unwrap();
+            assert_eq!(found(None).unwrap(), winner);
+            assert_eq!(together(&runs, None), std::slice::from_ref(&winner));
+            assert!(found(Some(winner.timestamp - 1)).is_some());
+            assert_eq!(found(Some(winner.timestamp)).is_none(), winner.deleted);
+            assert_eq!(together(&runs, Some(winner.timestamp)).is_empty(), winner.deleted);
         }
     }
 }
@@ -371,18 +361,18 @@ fn a_merge_ends_with_the_first_error() {
 
 #[test]
 fn small_runs_can_be_merged_into_one() {
-    let mut merged = MergedIndex::new(None);
-    for run in MERGED {
-        merged.add_run(Index::open(run.to_vec()).unwrap());
-    }
-    let before: Vec<IndexEntry> = merged.iter().map(Result::unwrap).collect();
-    let small = merged.take_runs(|run| run.len() < 5);
-    assert!(small.len() > 1 && !merged.runs().is_empty());
-    let one: Vec<IndexEntry> = merge_runs(small.iter().map(Index::iter), None)
+    let runs = MERGED.map(|run| Index::open(run.to_vec()).unwrap());
+    let before = together(&runs, None);
+    let (small, mut rest): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.len() < 5);
+    assert!(small.len() > 1 && !rest.is_empty());
+    rest.push(Index::open(encode_v2(&together(&small, None)).unwrap()).unwrap());
+    assert_eq!(together(&rest, None), before);
+}
+
+fn together<B: AsRef<[u8]>>(runs: &[Index<B>], watermark: Option<i64>) -> Vec<IndexEntry> {
+    merge_runs(runs.iter().map(Index::iter), watermark)
         .map(Result::unwrap)
-        .collect();
-    merged.add_run(Index::open(encode_v2(&one).unwrap()).unwrap());
-    assert_eq!(merged.iter().map(Result::unwrap).collect::<Vec<_>>(), before);
+        .collect()
 }
 
 /// Hash, prefix letter, pack; offset, packed and original length; format, timestamp, deleted.

@@ -14,21 +14,16 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// Reads the policies among manifests, given as labels and data in the order of their `modified` times: of several
-    /// for one target the last one holds. Manifests of other types are passed over.
+    /// Adds the policy of a manifest, given as its labels and data. To be called in the order of the manifests'
+    /// `modified` times: of several for one target the last one holds. A manifest of another type is passed over.
     ///
     /// # Errors
     /// [`FormatError::Json`] when the data of a policy cannot be read.
-    pub fn from_manifests<'a>(
-        manifests: impl IntoIterator<Item = (&'a BTreeMap<String, String>, &'a [u8])>,
-    ) -> Result<Self, FormatError> {
-        let mut set = Self::default();
-        for (labels, data) in manifests {
-            if let Some(target) = PolicyTarget::from_labels(labels) {
-                set.insert(target, Policy::decode(data)?);
-            }
+    pub fn add(&mut self, labels: &BTreeMap<String, String>, data: &[u8]) -> Result<(), FormatError> {
+        if let Some(target) = PolicyTarget::from_labels(labels) {
+            self.insert(target, Policy::decode(data)?);
         }
-        Ok(set)
+        Ok(())
     }
 
     /// Adds a policy; gives back the one it replaces.

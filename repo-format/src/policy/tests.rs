@@ -51,7 +51,11 @@ fn set_of(case: &Case) -> PolicySet {
         .iter()
         .map(|(level, policy)| (target(level).labels(), policy.to_string()))
         .collect();
-    PolicySet::from_manifests(manifests.iter().map(|(labels, data)| (labels, data.as_bytes()))).unwrap()
+    let mut set = PolicySet::default();
+    for (labels, data) in &manifests {
+        set.add(labels, data.as_bytes()).unwrap();
+    }
+    set
 }
 
 #[test]

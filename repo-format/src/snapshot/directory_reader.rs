@@ -7,7 +7,7 @@ use crate::snapshot::{DirEntry, DirectorySummary};
 const WHAT: &str = "directory";
 const STREAM: &str = "kopia:directory";
 
-/// Reads a directory stream as it arrives. Holds one entry of at most [`DirectoryReader::ENTRY_BYTES_MAX`] bytes,
+/// Reads a directory stream as it arrives. Holds one entry of at most 32 MiB of JSON,
 /// no matter how long the directory is.
 #[derive(Debug)]
 pub struct DirectoryReader {
@@ -16,9 +16,6 @@ pub struct DirectoryReader {
 }
 
 impl DirectoryReader {
-    /// The longest entry, or summary, that is read, in bytes of JSON.
-    pub const ENTRY_BYTES_MAX: usize = VALUE_BYTES_MAX;
-
     /// A reader at the start of a directory.
     #[expect(clippy::new_without_default, reason = "a reader is begun, not defaulted")]
     pub fn new() -> Self {

@@ -1,4 +1,4 @@
-//! The comparing room: directories and snapshots as the real Kopia wrote them, against what we read and write.
+//! The comparing desk: directories and snapshots as the real Kopia wrote them, against what we read and write.
 
 use jiff::Timestamp;
 

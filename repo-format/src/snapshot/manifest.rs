@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::FormatError;
+use crate::identity::Source;
 use crate::json::lenient::{Text, Time, read_object};
 use crate::json::{self, write_number, write_string, write_time};
 use crate::snapshot::DirEntry;
@@ -24,6 +25,16 @@ pub struct SourceInfo {
     pub user_name: String,
     /// The folder, or whatever the client calls the thing it read.
     pub path: String,
+}
+
+impl From<&SourceInfo> for Source {
+    fn from(info: &SourceInfo) -> Self {
+        Self {
+            host: info.host.clone(),
+            user_name: info.user_name.clone(),
+            path: info.path.clone(),
+        }
+    }
 }
 
 read_object!(SourceInfo, "the source of a snapshot", {

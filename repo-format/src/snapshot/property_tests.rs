@@ -1,4 +1,4 @@
-//! The dice room: any directory survives being written and read, and no bytes make the readers panic.
+//! The tumbling room: any directory survives being written and read, and no bytes make the readers panic.
 
 use jiff::Timestamp;
 use proptest::prelude::*;

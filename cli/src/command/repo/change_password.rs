@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use windlass_mover::MoverError;
 use windlass_mover::blocking::block_on;
+use windlass_repo_format::format_blob::FORMAT_BLOB_NAME;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -14,7 +16,8 @@ use crate::password::{self, Password, Question};
 const EXAMPLES: &str = "\
 The present password is given like for every other command. The new one comes from --new-password-file, else from \
 WINDLASS_NEW_PASSWORD, else you are asked. Contents are not encrypted anew: whoever knew the old password and kept a copy \
-of the repository's settings can still read it. Every other client has to be told the new password.
+of the repository's settings can still read it. Every other client has to be told the new password. A change that was \
+interrupted is finished by the same command with the same two passwords.
 
 Examples:
     windlass repo change-password --repo /mnt/backup
@@ -32,7 +35,14 @@ pub(crate) struct ChangePassword {
 impl ChangePassword {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let place = context.place()?;
-        let repository = context.open_at(&place)?;
+        let closed = context.closed_at(&place)?;
+        let repository = match context.open_closed(closed.clone()) {
+            Err(error) if is_half_done(&error) => None,
+            opened => Some(opened?),
+        };
+        if repository.is_none() {
+            context.note("An earlier change of the password ended halfway; this one finishes it.");
+        }
         let new = self.new_password()?;
         let _finish = context.interrupt.heed();
         let default = place
@@ -42,13 +52,16 @@ impl ChangePassword {
         if let Some(default) = default {
             default.prepare_password(&new)?;
         }
-        block_on(repository.change_password(&new))?;
+        match repository {
+            Some(repository) => drop(block_on(repository.change_password(&new))?),
+            None => closed.finish_password_change(&context.identity, &new)?,
+        }
         if let Some(default) = default {
             default.adopt_password()?;
         }
         let file = default.map(|default| default.password_file());
         if context.options.json {
-            output::json(&json!({"location": repository.storage().location(), "passwordFile": file}))?;
+            output::json(&json!({"location": place.folder.display().to_string(), "passwordFile": file}))?;
         } else {
             let mut text = format!(
                 "The password of the repository at {} is changed.\n",
@@ -76,4 +89,10 @@ impl ChangePassword {
         };
         question.ask()
     }
+}
+
+/// Whether this password opens the settings and not what belongs to them.
+fn is_half_done(error: &anyhow::Error) -> bool {
+    let interrupted = error.downcast_ref::<MoverError>();
+    matches!(interrupted, Some(MoverError::PasswordChangeInterrupted { opened, .. }) if opened.as_str() == FORMAT_BLOB_NAME)
 }

@@ -43,7 +43,7 @@ pub(crate) struct Init {
         value_parser = PossibleValuesParser::new(SplitterAlgorithm::ALL.map(SplitterAlgorithm::name)))]
     splitter: String,
 
-    /// Version of the format: 3, or 2 for Kopia before 0.9
+    /// Version of the format: 3, or 2 for Kopia 0.9 and 0.10
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i64).range(2..=3))]
     format_version: i64,
 

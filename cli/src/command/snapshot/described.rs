@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use windlass_mover::snapshots::Snapshot;
-use windlass_repo_format::retention::RetentionSnapshot;
 use windlass_repo_format::snapshot::{DirEntry, SnapshotManifest, SourceInfo};
 
 /// A source as people write it.
@@ -41,20 +40,9 @@ impl Amount {
     }
 }
 
-/// As much of the ID as makes it one of a kind.
+/// The first 12 digits of the ID, as tables have room for. Should two snapshots share them, commands ask for more.
 pub(super) fn short_id(snapshot: &Snapshot) -> String {
     snapshot.id.to_string()[..12].to_owned()
-}
-
-/// What retention wants to know of a snapshot.
-pub(super) fn for_retention(snapshot: &Snapshot) -> RetentionSnapshot {
-    RetentionSnapshot {
-        id: snapshot.id.to_string(),
-        start: snapshot.manifest.start_time,
-        end: snapshot.manifest.end_time,
-        incomplete: snapshot.manifest.incomplete.is_some(),
-        pinned: !snapshot.manifest.pins.is_empty(),
-    }
 }
 
 /// What is said of every snapshot in JSON.

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::json;
+use windlass_mover::Repository;
 use windlass_mover::blocking::block_on;
 use windlass_mover::snapshots::{self, Snapshot};
-use windlass_mover::{MoverError, Repository};
-use windlass_repo_format::FormatError;
 use windlass_repo_format::identity::{Source, SourceArgument};
-use windlass_repo_format::policy::PolicySet;
 use windlass_repo_format::retention::{RetentionSnapshot, retention_reasons};
-use windlass_repo_format::snapshot::SourceInfo;
 
 use super::described::{self, Amount};
 use crate::context::{Context, refuse_lost_index};
@@ -60,7 +57,7 @@ impl List {
         }
         let mut by_source: BTreeMap<Source, Vec<Snapshot>> = BTreeMap::new();
         for snapshot in listed.snapshots {
-            let source = source_of(&snapshot.manifest.source);
+            let source = Source::from(&snapshot.manifest.source);
             if is_wanted(&wanted, &source) {
                 by_source.entry(source).or_default().push(snapshot);
             }
@@ -89,14 +86,6 @@ impl List {
     }
 }
 
-fn source_of(info: &SourceInfo) -> Source {
-    Source {
-        host: info.host.clone(),
-        user_name: info.user_name.clone(),
-        path: info.path.clone(),
-    }
-}
-
 fn is_wanted(wanted: &SourceArgument, source: &Source) -> bool {
     match wanted {
         SourceArgument::Global => true,
@@ -109,13 +98,10 @@ fn is_wanted(wanted: &SourceArgument, source: &Source) -> bool {
 /// Why each snapshot is kept, in the order of the sources.
 fn reasons(repository: &Repository, by_source: &BTreeMap<Source, Vec<Snapshot>>) -> anyhow::Result<Vec<String>> {
     let manifests = block_on(repository.manifests())?;
-    let found = manifests.find(&[("type", "policy")]);
-    let pairs = found.iter().map(|entry| (&entry.labels, entry.data_json().as_bytes()));
-    let policies: Result<PolicySet, FormatError> = PolicySet::from_manifests(pairs);
-    let policies = policies.map_err(MoverError::Settings)?;
+    let policies = manifests.policies()?;
     let mut texts = Vec::new();
     for (source, snapshots) in by_source {
-        let seen: Vec<RetentionSnapshot> = snapshots.iter().map(described::for_retention).collect();
+        let seen: Vec<RetentionSnapshot> = snapshots.iter().map(Snapshot::for_retention).collect();
         let reasons = retention_reasons(&policies.effective(source).retention, &seen);
         texts.extend(reasons.iter().map(|reasons| {
             let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();

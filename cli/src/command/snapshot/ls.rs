@@ -1,4 +1,4 @@
-//! The reading room: `snapshot ls`.
+//! The contents page: `snapshot ls`.
 
 use std::ffi::OsString;
 use std::io::Write;

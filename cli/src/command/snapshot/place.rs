@@ -13,7 +13,7 @@ use crate::exit::WrongUse;
 
 /// What every command that takes `ID[/path]` says about it.
 pub(super) const ID_HELP: &str = "\
-ID is the snapshot's ID or the beginning of it, or the object ID of its root, all as `windlass snapshot list` shows them.";
+ID is the snapshot's ID or the beginning of it, or the object ID of its root, as `windlass snapshot show` and, shortened, `windlass snapshot list` show them.";
 
 /// A place inside a snapshot: `ID` or `ID/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The release desk: what a session has stored is given to all, in the only order that is safe.
 
+use windlass_repo_format::FormatError;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::epoch::uncompacted_blob_prefix;
 use windlass_repo_format::id::{BlobId, ContentPrefix};
@@ -72,6 +73,10 @@ impl WriteSession {
 
     /// Publishes everything written so far and ends the session's claim on packs that no index names: nobody else may
     /// be writing through it at this moment.
+    ///
+    /// # Errors
+    /// When anything could not be stored, now or earlier in this session, or each index came too late for its epoch
+    /// ([`MoverError::EpochsRaceAhead`]). What was not published then never is; what is stored is found by the next run.
     pub async fn flush(&self) -> Result<()> {
         self.publish().await?;
         self.remove_markers().await;
@@ -110,7 +115,7 @@ impl WriteSession {
             return Ok(());
         }
         entries.sort_unstable_by_key(|entry| entry.id);
-        let payload = encode_v2(&entries).map_err(MoverError::Settings)?;
+        let payload = encode_v2(&entries).map_err(|source| not_writable(&entries, source))?;
         self.write_marker().await?;
         let (blobs, bytes) = self.write_index(&payload).await?;
         let count = blobs.len() as u64;
@@ -127,7 +132,7 @@ impl WriteSession {
     pub(crate) async fn publish_recovered(&self, entries: &[IndexEntry]) -> Result<u64> {
         let mut count = 0;
         for entries in entries.chunks(ENTRIES_MAX_PER_INDEX) {
-            let payload = encode_v2(entries).map_err(MoverError::Settings)?;
+            let payload = encode_v2(entries).map_err(|source| not_writable(entries, source))?;
             let (blobs, _) = self.write_index(&payload).await?;
             count += blobs.len() as u64;
             self.repository.add_own_run(blobs, payload)?;
@@ -157,5 +162,12 @@ impl WriteSession {
         Err(MoverError::EpochsRaceAhead {
             attempts: written.len(),
         })
+    }
+}
+
+fn not_writable(entries: &[IndexEntry], source: FormatError) -> MoverError {
+    MoverError::NotWritable {
+        what: format!("an index of {} contents", entries.len()),
+        source,
     }
 }

@@ -32,6 +32,9 @@ impl Storage for Temporary {
     fn location(&self) -> String {
         self.storage.location()
     }
+    fn can_retain(&self) -> bool {
+        self.storage.can_retain()
+    }
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
         self.storage.read(id, range).await
     }
