@@ -41,5 +41,5 @@ pub use need::{FRONT_DOOR, Need, scale};
 pub use seed::Seed;
 pub use shape::Shape;
 pub use tree::{Attributes, ODD, SIXTIES, Tree};
-pub use windlass::{Windlass, WindlassSnapshot, workspace};
+pub use windlass::{Windlass, WindlassSnapshot, program, workspace};
 pub use world::World;

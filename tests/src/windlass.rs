@@ -245,7 +245,7 @@ pub fn workspace() -> &'static Path {
 
 /// The built program: the one named by `WINDLASS_BINARY` (as `tests/run` does, which has just built it), else the one beside this
 /// test, brought up to date first. (Cargo hands a test only the programs of its own package.)
-pub(crate) fn program() -> &'static Path {
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         if let Some(named) = std::env::var_os("WINDLASS_BINARY") {
