@@ -21,10 +21,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
+use windlass_repo_format::kernel::{self, Instructions};
 
 use crate::arguments::Arguments;
 use crate::context::Context;
-use crate::exit::Exit;
+use crate::exit::{Exit, WrongUse};
 use crate::interrupt::Interrupt;
 
 fn main() -> ExitCode {
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     logging::start(&arguments.global.log_level)?;
     raise_open_files();
+    limit_instructions()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads that wait for the storage")?;
     let entered = runtime.enter();
@@ -52,6 +54,18 @@ fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     drop(entered);
     runtime.shutdown_background();
     ended
+}
+
+/// `WINDLASS_CPU` leaves aside instructions that the processor has, for measuring and testing what others do.
+fn limit_instructions() -> anyhow::Result<()> {
+    let most = match std::env::var("WINDLASS_CPU").ok().as_deref() {
+        None | Some("") => return Ok(()),
+        Some("scalar") => Instructions::Baseline,
+        Some("avx2") => Instructions::Avx2,
+        Some(other) => return Err(WrongUse(format!("WINDLASS_CPU is {other:?}; it can be avx2 or scalar")).into()),
+    };
+    kernel::limit(most);
+    Ok(())
 }
 
 /// As many files may be open as the system allows: many are read at the same time.

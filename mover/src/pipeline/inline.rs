@@ -9,6 +9,7 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::event::{Chunk, Control, Event, LargeFile, Step};
 use super::gather::{Gathering, InFlight};
+use super::profile::Profile;
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
 use super::tree::Tree;
@@ -35,6 +36,7 @@ struct Stages<'a> {
     reader: ReadLarge,
     sealing: Sealing<'a>,
     gathering: Gathering<'a>,
+    profile: &'a Profile,
 }
 
 fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
@@ -45,11 +47,13 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
         progress,
         checkpoint,
     } = run;
+    let profile = Profile::new();
     let mut tree = Tree::new(visit.splitter, progress.clone());
     let in_flight: Arc<InFlight> = Arc::default();
     let mut stages = Stages {
         session,
         control: &control,
+        profile: &profile,
         reader: ReadLarge {
             fetch: Fetch::Plain,
             progress: progress.clone(),
@@ -110,10 +114,16 @@ impl Stages<'_> {
     fn large(&mut self, large: LargeFile, splitter: SplitterAlgorithm) -> Result<Option<Step>> {
         let object = large.object.clone();
         let mut deliver = |full: FullPack<'_>| store(self.session, full);
-        let ending = self.reader.read(large, splitter, self.control, |chunk: Chunk| {
-            self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {})?;
-            self.gathering.tend(&mut self.sealing.sink(&mut deliver))
-        })?;
+        let ending = self.reader.read(
+            large,
+            splitter,
+            self.control,
+            &self.profile.read.start(),
+            |chunk: Chunk| {
+                self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {})?;
+                self.gathering.tend(&mut self.sealing.sink(&mut deliver))
+            },
+        )?;
         self.sealing.end(&object, ending, &mut deliver)
     }
 

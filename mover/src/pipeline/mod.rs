@@ -30,6 +30,7 @@ mod names;
 mod object_writer;
 mod plain;
 mod previous;
+mod profile;
 mod read;
 mod seal;
 mod source;
@@ -51,6 +52,7 @@ pub(crate) use extended::Extended;
 pub(crate) use file_object::FileObject;
 pub(crate) use gather::CHECKPOINT;
 pub(crate) use object_writer::MetadataFormat;
+pub use profile::StageProfile;
 pub use source::FileKind;
 pub(crate) use source::{Attributes, Root, open_root};
 pub(crate) use tree::{Tree, volume_directory};
@@ -246,11 +248,12 @@ impl Driver {
         }
     }
 
-    /// Runs a source through all stages. The tree holds the root unless the run was stopped before its beginning.
-    pub(crate) fn run(self, source: Source, run: Run<'_>) -> Result<Tree> {
+    /// Runs a source through all stages. The tree holds the root unless the run was stopped before its beginning. Stages
+    /// that share one thread have no profile.
+    pub(crate) fn run(self, source: Source, run: Run<'_>) -> Result<(Tree, Vec<StageProfile>)> {
         match self {
             Self::Threads { limits, engine, pool } => threads::run(source, run, limits, engine, pool),
-            Self::SingleThread => inline::run(source, run),
+            Self::SingleThread => Ok((inline::run(source, run)?, Vec::new())),
         }
     }
 }

@@ -14,6 +14,7 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 use super::event::{Chunk, Control, LargeFile};
 use super::file_object::Ending;
 use super::gather::InFlight;
+use super::profile::Meter;
 use super::split::Split;
 use super::visit::has_changed;
 use crate::error::{MoverError, Result};
@@ -53,6 +54,7 @@ impl ReadLarge {
         large: LargeFile,
         splitter: SplitterAlgorithm,
         control: &Control,
+        meter: &Meter<'_>,
         mut each: impl FnMut(Chunk) -> Result<()>,
     ) -> Result<Ending> {
         let LargeFile {
@@ -68,6 +70,7 @@ impl ReadLarge {
         let mut each = |chunk: Chunk| {
             let read = chunk.plain.len() as u64;
             self.progress.bytes_read.fetch_add(read, Ordering::Relaxed);
+            meter.pass(read);
             each(chunk)
         };
         let mut split = Split::new(splitter, object, size, part_len.filter(|_| !is_device));
@@ -75,7 +78,7 @@ impl ReadLarge {
             Ok(watch) => watch,
             Err(error) => return Ok(failed(&error, ignore_errors)),
         };
-        let read = self.each_extent(file, |bytes| {
+        let read = self.each_extent(file, meter, |bytes| {
             if control.is_stopped() {
                 return Err(MoverError::Cancelled);
             }
@@ -96,11 +99,16 @@ impl ReadLarge {
         }
     }
 
-    fn each_extent(&self, file: File, mut each: impl FnMut(Bytes) -> Result<()>) -> std::result::Result<(), Stop> {
+    fn each_extent(
+        &self,
+        file: File,
+        meter: &Meter<'_>,
+        mut each: impl FnMut(Bytes) -> Result<()>,
+    ) -> std::result::Result<(), Stop> {
         match &self.fetch {
             Fetch::Engine { engine, pool, depth } => {
-                let extents = ReadAhead::new(engine.clone(), pool.clone(), file, *depth).map_err(Stop::Source)?;
-                for extent in extents {
+                let mut extents = ReadAhead::new(engine.clone(), pool.clone(), file, *depth).map_err(Stop::Source)?;
+                while let Some(extent) = meter.input(|| extents.next()) {
                     each(extent.map_err(Stop::Source)?.bytes.into_bytes()).map_err(Stop::run)?;
                 }
                 Ok(())

@@ -5,6 +5,8 @@
 //! Budget: 0.9 GB/s per core with Kopia's default algorithms; holds the chunks it hashes together, a compressed one, and
 //! the open packs; waits for the writing stage.
 
+use std::time::Duration;
+
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::{ContentId, ContentPrefix};
 
@@ -58,6 +60,11 @@ impl<'a> Sealing<'a> {
             done.into_iter().for_each(&mut *step);
         }
         Ok(())
+    }
+
+    /// How long this thread waited for open packs since it was last asked.
+    pub(crate) fn take_waited(&mut self) -> Duration {
+        std::mem::take(&mut self.tools.waited)
     }
 
     /// Tells a file how its reading ended.

@@ -13,13 +13,14 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Step};
 use super::gather::{Gathering, InFlight};
+use super::profile::{Meter, Profile};
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
 use super::tree::Tree;
 use super::visit::{SMALL_FILE_BYTES_MAX, Visit, Visited};
 use super::walk::{Walk, Walked};
 use super::write;
-use super::{Limits, Run, Source};
+use super::{Limits, Run, Source, StageProfile};
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, Engine};
 use crate::repository::{FullPack, WriteSession};
@@ -46,6 +47,7 @@ struct Stages<'a> {
     lanes: usize,
     gathered: usize,
     content_max: usize,
+    profile: Profile,
     /// Held by the sealer that gathers chunks.
     turn: Mutex<()>,
 }
@@ -56,7 +58,7 @@ pub(crate) fn run(
     limits: Limits,
     engine: Arc<dyn Engine>,
     pool: BufferPool,
-) -> Result<Tree> {
+) -> Result<(Tree, Vec<StageProfile>)> {
     let Run {
         session,
         visit,
@@ -73,6 +75,7 @@ pub(crate) fn run(
         lanes: limits.lanes,
         gathered: usize::try_from(limits.gathered).unwrap_or(usize::MAX),
         content_max: visit.content_max,
+        profile: Profile::new(),
         turn: Mutex::default(),
     };
     let (item_in, items) = bounded::<Item>(ITEMS_MAX);
@@ -97,7 +100,10 @@ pub(crate) fn run(
         let spawn = Spawn { scope, stages };
         for _ in 0..limits.writers {
             let packs = packs.clone();
-            spawn.thread("write", move || write::write(stages.session, &packs, stages.control));
+            spawn.thread("write", move || {
+                let meter = stages.profile.write.start();
+                write::write(stages.session, &packs, stages.control, &meter);
+            });
         }
         drop(packs);
         for _ in 0..limits.sealers {
@@ -138,7 +144,7 @@ pub(crate) fn run(
     });
     match control.take_error() {
         Some(error) => Err(error),
-        None => Ok(tree),
+        None => Ok((tree, stages.profile.stages())),
     }
 }
 
@@ -183,19 +189,20 @@ impl<'scope> Spawn<'scope, '_> {
 
 impl Stages<'_> {
     fn walk(&self, mut walk: Walk, items: &Sender<Item>, steps: &Sender<Step>, places: &Sender<()>) {
+        let meter = self.profile.walk.start();
         let mut cut = false;
         while let Some(walked) = walk.next() {
             if self.control.is_stopped() && !cut {
                 cut = true;
                 walk.cut_short();
             }
-            if places.send(()).is_err() || self.control.has_failed() {
+            if meter.output(|| places.send(())).is_err() || self.control.has_failed() {
                 return;
             }
             self.progress.entries_found.fetch_add(1, Ordering::Relaxed);
             let sent = match walked {
                 Walked::Step(step) => steps.send(step).is_ok(),
-                Walked::Item(item) => items.send(item).is_ok(),
+                Walked::Item(item) => meter.output(|| items.send(item)).is_ok(),
             };
             if !sent {
                 return;
@@ -212,16 +219,17 @@ impl Stages<'_> {
         packs: &Sender<ClosedPack>,
         steps: &Sender<Step>,
     ) {
+        let meter = self.profile.visit.start();
         let mut sealing = Sealing::new(self.session);
-        let mut deliver = deliver_to(packs);
+        let mut deliver = deliver_to(packs, &meter);
         let mut batch = OpenBatch::default();
         loop {
             // Nothing may lie in an unfinished batch while this thread waits: the tree may be waiting for it.
             let item = match items.try_recv() {
                 Ok(item) => item,
                 Err(TryRecvError::Empty) => {
-                    batch.send(batches);
-                    match items.recv() {
+                    meter.output(|| batch.send(batches));
+                    match meter.input(|| items.recv()) {
                         Ok(item) => item,
                         Err(_) => break,
                     }
@@ -241,8 +249,8 @@ impl Stages<'_> {
             match visit.visit(item) {
                 Visited::Step(step) => drop(steps.send(step)),
                 Visited::Large(file, splitter) => {
-                    batch.send(batches);
-                    drop(large.send((file, splitter)));
+                    meter.output(|| batch.send(batches));
+                    drop(meter.output(|| large.send((file, splitter))));
                 }
                 Visited::Small(small) => {
                     self.progress
@@ -250,7 +258,8 @@ impl Stages<'_> {
                         .fetch_add(small.bytes.len() as u64, Ordering::Relaxed);
                     let object = small.object.clone();
                     let mut push = |chunk: Chunk| {
-                        batch.push(chunk, batches);
+                        meter.pass(chunk.plain.len() as u64);
+                        batch.push(chunk, batches, &meter);
                         Ok::<(), std::convert::Infallible>(())
                     };
                     let Ok(ending) = small.cut(&mut push);
@@ -258,7 +267,7 @@ impl Stages<'_> {
                 }
             }
         }
-        batch.send(batches);
+        meter.output(|| batch.send(batches));
     }
 
     fn read(
@@ -269,29 +278,36 @@ impl Stages<'_> {
         packs: &Sender<ClosedPack>,
         steps: &Sender<Step>,
     ) {
+        let meter = self.profile.read.start();
         let mut sealing = Sealing::new(self.session);
-        let mut deliver = deliver_to(packs);
-        for (file, splitter) in large {
+        let mut deliver = deliver_to(packs, &meter);
+        while let Ok((file, splitter)) = meter.input(|| large.recv()) {
             if self.control.has_failed() {
                 continue;
             }
             let object = file.object.clone();
-            let each = |chunk: Chunk| batches.send(vec![chunk]).map_err(|_| MoverError::SessionFailed);
+            let each = |chunk: Chunk| {
+                let sent = meter.output(|| batches.send(vec![chunk]));
+                sent.map_err(|_| MoverError::SessionFailed)
+            };
             let ended = reader
-                .read(file, splitter, self.control, each)
+                .read(file, splitter, self.control, &meter, each)
                 .and_then(|ending| sealing.end(&object, ending, &mut deliver));
             self.tell(ended, steps);
         }
     }
 
     fn seal(&self, batches: &Receiver<Batch>, packs: &Sender<ClosedPack>, steps: &Sender<Step>) {
+        let meter = self.profile.seal.start();
         let mut sealing = Sealing::new(self.session);
-        let mut deliver = deliver_to(packs);
-        while let Some(batch) = self.lanes_full(batches) {
+        let mut deliver = deliver_to(packs, &meter);
+        while let Some(batch) = meter.input(|| self.lanes_full(batches)) {
+            meter.pass(batch.iter().map(|chunk| chunk.plain.len() as u64).sum());
             if self.control.has_failed() {
                 continue;
             }
             let sealed = sealing.seal(batch, &mut deliver, &mut |step| drop(steps.send(step)));
+            meter.waited_for_output(sealing.take_waited());
             if let Err(error) = sealed {
                 self.control.fail(self.session, error);
             }
@@ -331,8 +347,9 @@ impl Stages<'_> {
         places: &Receiver<()>,
         packs: Sender<ClosedPack>,
     ) -> Result<()> {
+        let meter = self.profile.tree.start();
         let mut sealing = Sealing::new(self.session);
-        let mut deliver = deliver_to(&packs);
+        let mut deliver = deliver_to(&packs, &meter);
         let mut gathering = Gathering {
             tree,
             session: self.session,
@@ -345,7 +362,7 @@ impl Stages<'_> {
         };
         let mut tended = self.session.repository().now();
         loop {
-            match steps.recv_timeout(TEND_EVERY) {
+            match meter.input(|| steps.recv_timeout(TEND_EVERY)) {
                 Ok(step) => gathering.put(step),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -368,9 +385,9 @@ impl Stages<'_> {
 }
 
 /// Gives full packs to a writer; the place of each is kept until one has taken it.
-fn deliver_to(packs: &Sender<ClosedPack>) -> impl FnMut(FullPack<'_>) -> Result<()> {
+fn deliver_to(packs: &Sender<ClosedPack>, meter: &Meter<'_>) -> impl FnMut(FullPack<'_>) -> Result<()> {
     |full| {
-        let sent = packs.send(full.pack);
+        let sent = meter.output(|| packs.send(full.pack));
         drop(full.place);
         sent.map_err(|_| MoverError::SessionFailed)
     }
@@ -384,11 +401,11 @@ struct OpenBatch {
 }
 
 impl OpenBatch {
-    fn push(&mut self, chunk: Chunk, batches: &Sender<Batch>) {
+    fn push(&mut self, chunk: Chunk, batches: &Sender<Batch>, meter: &Meter<'_>) {
         self.bytes += chunk.plain.len();
         self.chunks.push(chunk);
         if self.chunks.len() >= BATCH_CHUNKS_MAX || self.bytes as u64 >= SMALL_FILE_BYTES_MAX {
-            self.send(batches);
+            meter.output(|| self.send(batches));
         }
     }
 

@@ -6,12 +6,14 @@ use crossbeam_channel::Receiver;
 use windlass_repo_format::pack::ClosedPack;
 
 use super::event::Control;
+use super::profile::Meter;
 use crate::blocking::block_on;
 use crate::repository::WriteSession;
 
 /// Stores packs until there are no more.
-pub(crate) fn write(session: &WriteSession, packs: &Receiver<ClosedPack>, control: &Control) {
-    for pack in packs {
+pub(crate) fn write(session: &WriteSession, packs: &Receiver<ClosedPack>, control: &Control, meter: &Meter<'_>) {
+    while let Ok(pack) = meter.input(|| packs.recv()) {
+        meter.pass(pack.bytes.len() as u64);
         if control.has_failed() {
             continue;
         }

@@ -7,6 +7,7 @@ mod publish;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -83,6 +84,8 @@ pub(crate) struct SealingTools {
     compressors: HashMap<Compression, Compressor>,
     compressed: Vec<u8>,
     joined: Vec<u8>,
+    /// How long its owner waited for open packs.
+    pub waited: Duration,
 }
 
 /// Where the contents of an object are written to while the object is being cut into them.
@@ -216,15 +219,23 @@ impl WriteSession {
             format_version: self.repository.format().version.number(),
             timestamp,
         };
-        Ok((id, self.pack(about, hash, stored)?))
+        let (full, waited) = self.pack(about, hash, stored)?;
+        tools.waited += waited;
+        Ok((id, full))
     }
 
-    /// Encrypts a claimed content into an open pack; gives the pack when it became full.
-    fn pack(&self, about: NewContent, hash: &ContentHash, stored: &[&[u8]]) -> Result<Option<FullPack<'_>>> {
+    /// Encrypts a claimed content into an open pack; gives the pack when it became full, and how long there was none.
+    fn pack(
+        &self,
+        about: NewContent,
+        hash: &ContentHash,
+        stored: &[&[u8]],
+    ) -> Result<(Option<FullPack<'_>>, Duration)> {
         let class = PackClass::of(&about.id);
         let (id, original_len) = (about.id, u64::from(about.original_len.bytes()));
         let nonce: [u8; NONCE_LEN] = self.repository.random_bytes();
         let mut pack = self.table(class).take(|| self.open_pack(class));
+        let waited = pack.waited;
         let sealer = self.repository.sealer();
         let added = pack.add_with(about, |body| sealer.seal_pieces_into(hash.iv(), &nonce, stored, body));
         added.map_err(|source| MoverError::NotWritable {
@@ -242,11 +253,11 @@ impl WriteSession {
             self.change.notify_waiters();
         }
         if (pack.len() as u64) < u64::from(self.repository.format().max_pack_size) {
-            return Ok(None);
+            return Ok((None, waited));
         }
         let (pack, place) = pack.close();
         let pack = self.close_pack(pack)?;
-        Ok(Some(FullPack { pack, place }))
+        Ok((Some(FullPack { pack, place }), waited))
     }
 
     fn table(&self, class: PackClass) -> &OpenPacks {

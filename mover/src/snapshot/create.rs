@@ -20,7 +20,7 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 
 use super::checkpoints::{Checkpoints, file};
 use super::opened::Opened;
-use super::{Failure, Lost, LostKind, Progress};
+use super::{Failure, Lost, LostKind, Progress, StageProfile};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, EngineChoice, EngineSettings, probe};
@@ -116,6 +116,8 @@ pub struct SnapshotReport {
     pub engine: String,
     /// Bytes read from files.
     pub bytes_read: u64,
+    /// What each stage of the pipeline did, in their order; none where one thread did everything.
+    pub stages: Vec<StageProfile>,
 }
 
 impl SnapshotReport {
@@ -177,7 +179,8 @@ pub fn create(
         progress: progress.clone(),
         checkpoint: &mut checkpoints,
     };
-    let gathered = driver.run(source, run)?.into_gathered();
+    let (tree, stages) = driver.run(source, run)?;
+    let gathered = tree.into_gathered();
     let checkpoint = checkpoints.into_last();
 
     let Some(root) = gathered.root else {
@@ -218,6 +221,7 @@ pub fn create(
         expired,
         engine,
         bytes_read: progress.bytes_read.load(Ordering::Relaxed),
+        stages,
     })
 }
 

@@ -10,4 +10,4 @@ pub use create::{SnapshotOptions, SnapshotReport, create};
 pub use lost::{Lost, LostKind};
 pub use progress::Progress;
 
-pub use crate::pipeline::{Failure, FileKind};
+pub use crate::pipeline::{Failure, FileKind, StageProfile};

@@ -95,6 +95,10 @@ pub(crate) struct Create {
     #[arg(long)]
     force_read: bool,
 
+    /// At the end, show how busy each stage was and what it waited for
+    #[arg(long)]
+    profile_stages: bool,
+
     /// How often a long run publishes what it has so far
     #[arg(long, value_name = "TIME", value_parser = parse_duration, hide_short_help = true)]
     checkpoint_interval: Option<Duration>,
@@ -152,6 +156,7 @@ impl Create {
             time: began.elapsed(),
             made_repository: is_first.then_some(&place),
             location: repository.storage().location(),
+            profile_stages: self.profile_stages,
         };
         outcome.show(context)
     }

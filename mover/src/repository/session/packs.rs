@@ -5,6 +5,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use windlass_repo_format::pack::{OpenPack, PackBody};
 
@@ -35,6 +36,8 @@ pub(super) struct Hands<'a> {
     table: &'a OpenPacks,
     pack: Option<OpenPack>,
     place: Option<Place<'a>>,
+    /// How long it took to get it.
+    pub(super) waited: Duration,
 }
 
 /// The right to one of the places at the table; others wait for it as long as it is held.
@@ -61,6 +64,7 @@ impl OpenPacks {
     /// An open pack, or a new one where there is room, or one that another puts back.
     pub(super) fn take(&self, open: impl FnOnce() -> OpenPack) -> Hands<'_> {
         let mut table = lock(&self.table);
+        let mut began = None;
         let pack = loop {
             if !table.clearing {
                 if let Some(pack) = table.idle.pop() {
@@ -70,6 +74,7 @@ impl OpenPacks {
                     break None;
                 }
             }
+            began.get_or_insert_with(Instant::now);
             table = self.changed.wait(table).unwrap_or_else(PoisonError::into_inner);
         };
         table.taken += 1;
@@ -79,6 +84,7 @@ impl OpenPacks {
             table: self,
             pack: Some(pack.unwrap_or_else(open)),
             place,
+            waited: began.map_or(Duration::ZERO, |began| began.elapsed()),
         }
     }
 
@@ -214,8 +220,6 @@ impl Drop for Recycled {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use windlass_repo_format::id::BlobId;
 
     use super::*;

@@ -76,7 +76,7 @@ fn settling_waits_for_what_was_claimed_before_and_for_nothing_else() {
         "no pack is stored before it holds what is waited for"
     );
     let hash = session.repository().sealer().hash(b"before");
-    assert!(session.pack(before, &hash, &[b"before"]).unwrap().is_none());
+    assert!(session.pack(before, &hash, &[b"before"]).unwrap().0.is_none());
     assert!(matches!(poll(settling.as_mut()), Poll::Ready(Ok(()))));
     assert_eq!(names(&memory, "p").len(), packs + 1);
 }

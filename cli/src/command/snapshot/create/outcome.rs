@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use windlass_mover::snapshot::{LostKind, SnapshotReport};
+use windlass_mover::snapshot::{LostKind, SnapshotReport, StageProfile};
 
 use super::super::described::{Amount, manifest_json, source_text};
 use crate::context::{Context, Place, about_password_file};
@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::figures::{count, duration, quoted, rate, shown, size, things};
 use crate::output;
 use crate::progress::say;
-use crate::table::Facts;
+use crate::table::{Align, Facts, Table};
 
 /// So many failures are listed for people; programs are told of as many as there are texts for.
 const FAILURES_SHOWN: usize = 50;
@@ -25,6 +25,8 @@ pub(super) struct Outcome<'a> {
     /// The default repository, if this run has made it.
     pub made_repository: Option<&'a Place>,
     pub location: String,
+    /// Show what the stages did.
+    pub profile_stages: bool,
 }
 
 impl Outcome<'_> {
@@ -88,6 +90,9 @@ impl Outcome<'_> {
         };
         text += &self.facts().render("  ");
         text += &self.losses();
+        if self.profile_stages {
+            text += &self.stages();
+        }
         if let Some(place) = self.made_repository {
             text += &format!(
                 "\nThis was the first snapshot, so a repository has been made in the folder\n\n  {}\n",
@@ -171,6 +176,34 @@ impl Outcome<'_> {
         }
     }
 
+    /// What each stage did with its time: the one that waits least is what the run is bound by.
+    fn stages(&self) -> String {
+        let right = |name| (name, Align::Right);
+        let mut table = Table::new(&[
+            ("STAGE", Align::Left),
+            right("THREADS"),
+            right("BUSY"),
+            right("WAITED FOR INPUT"),
+            right("WAITED FOR OUTPUT"),
+            right("BYTES"),
+        ]);
+        for stage in &self.report.stages {
+            table.row(vec![
+                stage.stage.to_owned(),
+                stage.threads.to_string(),
+                duration(stage.busy),
+                duration(stage.waiting_for_input),
+                duration(stage.waiting_for_output),
+                if stage.bytes > 0 {
+                    size(stage.bytes)
+                } else {
+                    String::new()
+                },
+            ]);
+        }
+        format!("\nStages, all threads of each together:\n{}", table.render("  "))
+    }
+
     fn next_steps(&self) -> String {
         let id = self.report.id.map(|id| id.to_string()).unwrap_or_default();
         let path = quoted(&self.report.manifest.source.path);
@@ -215,6 +248,19 @@ impl Outcome<'_> {
         value["expired"] = report.expired.iter().map(ToString::to_string).collect();
         value["engine"] = json!(report.engine);
         value["seconds"] = json!(self.time.as_secs_f64());
+        if self.profile_stages {
+            let stage = |stage: &StageProfile| {
+                json!({
+                    "stage": stage.stage,
+                    "threads": stage.threads,
+                    "busySeconds": stage.busy.as_secs_f64(),
+                    "waitingForInputSeconds": stage.waiting_for_input.as_secs_f64(),
+                    "waitingForOutputSeconds": stage.waiting_for_output.as_secs_f64(),
+                    "bytes": stage.bytes,
+                })
+            };
+            value["stages"] = report.stages.iter().map(stage).collect();
+        }
         value["repository"] = json!({
             "location": self.location,
             "isNew": self.made_repository.is_some(),
