@@ -1,4 +1,4 @@
-//! The stopwatch: of each stage, how long its threads were busy, and how long they waited for something to come or for room
+//! The time sheet: of each stage, how long its threads were busy, and how long they waited for something to come or for room
 //! to pass something on. What waits least for input is what bounds a run.
 
 use std::cell::Cell;
