@@ -92,7 +92,8 @@ fn a_stopped_run_keeps_what_it_has_and_the_next_one_builds_on_it() {
             let tree = read_tree(&repository, next.manifest.root_entry.as_ref().unwrap()).unwrap();
             assert_eq!(tree, whole, "{name}");
         }
-        assert!(!files_kept.is_empty(), "some run was really stopped");
+        // Threads may have read everything when the first pack is put; then there is nothing left to stop.
+        assert!(!files_kept.is_empty() || !single_thread, "some run was really stopped");
     }
 }
 
