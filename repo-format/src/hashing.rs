@@ -15,6 +15,10 @@ use crate::id::ContentHash;
 use crate::kernel;
 use crate::kernel::blake2b::Lanes;
 
+mod multi_buffer;
+
+pub use multi_buffer::{MultiBuffer, Pieces};
+
 /// A keyed hash by the name the format blob gives it in `hash`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HashAlgorithm {
@@ -117,8 +121,6 @@ enum Keyed {
 impl ContentHasher {
     /// What stretches a secret that is too short for BLAKE3.
     const BLAKE3_STRETCH: &'static str = "kopia blake3 derived key v1";
-    /// From so many messages on, lanes are faster than one message after the other.
-    const LANES_WORTHWHILE: usize = 2;
 
     /// A hasher keyed with `secret`, which is 32 bytes in every repository Kopia makes.
     ///
@@ -165,7 +167,7 @@ impl ContentHasher {
         self.algorithm
     }
 
-    /// How many messages [`ContentHasher::hash_many`] takes side by side on this machine: fewer in one call gain little.
+    /// How many messages [`MultiBuffer`] takes side by side on this machine: with fewer, some lanes do nothing.
     pub fn lanes(&self) -> usize {
         match &self.keyed {
             Keyed::Blake2b { lanes: Some(lanes), .. } => lanes.count(),
@@ -203,19 +205,33 @@ impl ContentHasher {
 
     /// The hashes of several contents, each in pieces, in their order. BLAKE2b takes them in lanes and refills a lane when
     /// its message ends, so many messages in one call are several times as fast as one by one; the others gain nothing.
+    /// Where messages come and go, [`MultiBuffer`] keeps the lanes full from one to the next.
     pub fn hash_many(&self, messages: &[&[&[u8]]]) -> Vec<ContentHash> {
-        match &self.keyed {
-            Keyed::Blake2b { lanes: Some(lanes), .. } if messages.len() >= Self::LANES_WORTHWHILE => {
-                let digests = lanes.hash_many(messages);
-                digests.iter().map(|digest| self.kept(digest)).collect()
-            }
-            _ => messages.iter().map(|pieces| self.hash_pieces(pieces)).collect(),
+        let mut buffers = MultiBuffer::new(self);
+        messages
+            .iter()
+            .enumerate()
+            .for_each(|message| buffers.put(Numbered(message)));
+        let mut hashes = vec![None; messages.len()];
+        while let Some((Numbered((number, _)), hash)) = buffers.next() {
+            hashes[number] = Some(hash);
         }
+        let hashes = hashes.into_iter();
+        hashes.map(|hash| hash.expect("what is put in comes out")).collect()
     }
 
     /// As much of a digest as the algorithm's name keeps.
     fn kept(&self, digest: &[u8]) -> ContentHash {
         ContentHash::new(&digest[..self.algorithm.output_len()]).expect("no algorithm keeps nothing, or over 32 bytes")
+    }
+}
+
+/// A message and its place in the order.
+struct Numbered<'a>((usize, &'a &'a [&'a [u8]]));
+
+impl Pieces for Numbered<'_> {
+    fn piece(&self, index: usize) -> Option<&[u8]> {
+        self.0.1.get(index).copied()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use windlass_repo_format::compression::Compression;
+use windlass_repo_format::hashing::Pieces;
 use windlass_repo_format::snapshot::DirEntry;
 
 use super::file_object::FileObject;
@@ -122,6 +123,12 @@ pub(crate) struct Chunk {
     pub object: Arc<FileObject>,
     /// Which content of its file this is, counted from zero.
     pub index: u32,
+}
+
+impl Pieces for Chunk {
+    fn piece(&self, index: usize) -> Option<&[u8]> {
+        self.plain.piece(index)
+    }
 }
 
 /// Chunks that travel together: one large one, or many small ones.

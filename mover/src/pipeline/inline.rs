@@ -120,7 +120,7 @@ impl Stages<'_> {
             self.control,
             &self.profile.read.start(),
             |chunk: Chunk| {
-                self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {})?;
+                self.sealing.seal(chunk, &mut deliver, &mut |_| {})?;
                 self.gathering.tend(&mut self.sealing.sink(&mut deliver))
             },
         )?;
@@ -130,7 +130,7 @@ impl Stages<'_> {
     fn small(&mut self, small: SmallFile) -> Result<Option<Step>> {
         let object = small.object.clone();
         let mut deliver = |full: FullPack<'_>| store(self.session, full);
-        let ending = small.cut(&mut |chunk| self.sealing.seal(vec![chunk], &mut deliver, &mut |_| {}))?;
+        let ending = small.cut(&mut |chunk| self.sealing.seal(chunk, &mut deliver, &mut |_| {}))?;
         self.sealing.end(&object, ending, &mut deliver)
     }
 

@@ -32,6 +32,7 @@ mod plain;
 mod previous;
 mod profile;
 mod read;
+mod rota;
 mod seal;
 mod source;
 mod split;
@@ -87,7 +88,7 @@ pub(crate) struct Limits {
     pub visitors: usize,
     /// Threads that seal.
     pub sealers: usize,
-    /// Contents that a sealer wants before it begins to hash them side by side.
+    /// Contents that a sealer wants to hash side by side.
     pub lanes: usize,
     /// Bytes of contents that a sealer takes at once, at most; one content at least.
     pub gathered: u64,

@@ -2,6 +2,7 @@
 //! encrypted.
 
 use bytes::Bytes;
+use windlass_repo_format::hashing::Pieces;
 
 /// The bytes of a chunk, in order; no piece is empty. The memory behind a piece is free when all chunks in it are gone.
 #[derive(Debug, Default)]
@@ -29,9 +30,15 @@ impl Plain {
         self.len == 0
     }
 
-    /// The pieces.
+    /// The pieces, all of them.
     pub(crate) fn pieces(&self) -> Vec<&[u8]> {
         self.pieces.iter().map(|piece| &piece[..]).collect()
+    }
+}
+
+impl Pieces for Plain {
+    fn piece(&self, index: usize) -> Option<&[u8]> {
+        self.pieces.get(index).map(|piece| &piece[..])
     }
 }
 

@@ -2,15 +2,19 @@
 //! out.
 //!
 //! The steps follow one another on one thread, while the chunk is in its caches; several threads do them side by side.
+//! A thread hashes several chunks at once, in the lanes of a vector: the one that ends first goes on, and another takes its
+//! place. Chunks of one file may thus be sealed in another order than they were cut.
+//!
 //! Budget: 0.9 GB/s per core with Kopia's default algorithms; holds the chunks it hashes together, a compressed one, and
 //! the open packs; waits for the writing stage.
 
 use std::time::Duration;
 
 use windlass_repo_format::compression::Compression;
+use windlass_repo_format::hashing::MultiBuffer;
 use windlass_repo_format::id::{ContentId, ContentPrefix};
 
-use super::event::{Batch, Step};
+use super::event::{Batch, Chunk, Step};
 use super::file_object::{Ending, FileObject};
 use crate::error::Result;
 use crate::repository::{ContentSink, FullPack, SealingTools, WriteSession};
@@ -19,6 +23,10 @@ use crate::repository::{ContentSink, FullPack, SealingTools, WriteSession};
 pub(crate) struct Sealing<'a> {
     session: &'a WriteSession,
     tools: SealingTools,
+    /// Chunks that are being hashed.
+    chunks: MultiBuffer<Chunk>,
+    /// Their bytes.
+    held: usize,
 }
 
 /// Seals the contents of directories and lists where they are made, and delivers full packs to the writing stage.
@@ -32,33 +40,69 @@ impl<'a> Sealing<'a> {
         Self {
             session,
             tools: SealingTools::default(),
+            chunks: MultiBuffer::new(session.repository().sealer().hasher()),
+            held: 0,
         }
     }
 
-    /// Seals a batch; new contents are given to `deliver`, files that are complete to `step`.
+    /// Takes in a batch; it is sealed by [`Sealing::seal_next`].
+    pub(crate) fn put(&mut self, batch: Batch) {
+        for chunk in batch {
+            self.held += chunk.plain.len();
+            self.chunks.put(chunk);
+        }
+    }
+
+    /// How many chunks were taken in and are not sealed.
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// How many bytes these have.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Drops what is not sealed: the run has failed.
+    pub(crate) fn clear(&mut self) {
+        self.chunks = MultiBuffer::new(self.session.repository().sealer().hasher());
+        self.held = 0;
+    }
+
+    /// Seals one of the chunks that were taken in, if there are any. A full pack is given to `deliver`, a file that is
+    /// complete with it to `step`.
+    pub(crate) fn seal_next(
+        &mut self,
+        deliver: &mut dyn FnMut(FullPack<'a>) -> Result<()>,
+        step: &mut dyn FnMut(Step),
+    ) -> Result<bool> {
+        let Some((chunk, hash)) = self.chunks.next() else {
+            return Ok(false);
+        };
+        let len = chunk.plain.len();
+        self.held -= len;
+        let compression = chunk.object.compression;
+        let pieces = chunk.plain.pieces();
+        let (id, full) = self.session.add(&mut self.tools, None, &hash, &pieces, compression)?;
+        full.map_or(Ok(()), &mut *deliver)?;
+        drop(pieces);
+        // Its buffers are free before the list of parts is written, which may have to wait.
+        drop(chunk.plain);
+        let mut sink = self.sink(deliver);
+        let done = chunk.object.sealed(chunk.index, id, len as u64, &mut sink)?;
+        done.into_iter().for_each(&mut *step);
+        Ok(true)
+    }
+
+    /// Seals a chunk at once.
     pub(crate) fn seal(
         &mut self,
-        batch: Batch,
+        chunk: Chunk,
         deliver: &mut dyn FnMut(FullPack<'a>) -> Result<()>,
         step: &mut dyn FnMut(Step),
     ) -> Result<()> {
-        let pieces: Vec<Vec<&[u8]>> = batch.iter().map(|chunk| chunk.plain.pieces()).collect();
-        let messages: Vec<&[&[u8]]> = pieces.iter().map(|pieces| &pieces[..]).collect();
-        let hashes = self.session.repository().sealer().hasher().hash_many(&messages);
-        drop(pieces);
-        for (chunk, hash) in batch.into_iter().zip(hashes) {
-            let compression = chunk.object.compression;
-            let added = self
-                .session
-                .add(&mut self.tools, None, &hash, &chunk.plain.pieces(), compression)?;
-            let (id, full) = added;
-            full.map_or(Ok(()), &mut *deliver)?;
-            let len = chunk.plain.len() as u64;
-            // Its buffers are free before the list of parts is written, which may have to wait.
-            drop(chunk.plain);
-            let done = chunk.object.sealed(chunk.index, id, len, &mut self.sink(deliver))?;
-            done.into_iter().for_each(&mut *step);
-        }
+        self.put(vec![chunk]);
+        while self.seal_next(deliver, step)? {}
         Ok(())
     }
 

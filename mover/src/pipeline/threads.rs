@@ -1,10 +1,10 @@
 //! The parallel driver: every stage on threads of its own, joined by bounded queues.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Scope};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
 use tokio::runtime::Handle;
@@ -15,6 +15,7 @@ use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Step};
 use super::gather::{Gathering, InFlight};
 use super::profile::{Meter, Profile};
 use super::read::{Fetch, ReadLarge};
+use super::rota::Rota;
 use super::seal::Sealing;
 use super::tree::Tree;
 use super::visit::{SMALL_FILE_BYTES_MAX, Visit, Visited};
@@ -32,6 +33,8 @@ const LARGE_FILES_MAX: usize = 64;
 const BATCH_CHUNKS_MAX: usize = 64;
 /// How long a sealer waits for one more chunk to be hashed beside those it has.
 const GATHER_FOR: Duration = Duration::from_millis(20);
+/// As [`GATHER_FOR`], while a large file is being read.
+const GATHER_LONG: Duration = Duration::from_millis(300);
 /// How often the tree looks whether something is due besides steps.
 const TEND_EVERY: Duration = Duration::from_millis(500);
 
@@ -48,8 +51,10 @@ struct Stages<'a> {
     gathered: usize,
     content_max: usize,
     profile: Profile,
-    /// Held by the sealer that gathers chunks.
-    turn: Mutex<()>,
+    /// Of the sealers.
+    rota: Rota,
+    /// The reading stage is in the midst of a file.
+    reads_large: AtomicBool,
 }
 
 pub(crate) fn run(
@@ -76,7 +81,8 @@ pub(crate) fn run(
         gathered: usize::try_from(limits.gathered).unwrap_or(usize::MAX),
         content_max: visit.content_max,
         profile: Profile::new(),
-        turn: Mutex::default(),
+        rota: Rota::default(),
+        reads_large: AtomicBool::new(false),
     };
     let (item_in, items) = bounded::<Item>(ITEMS_MAX);
     let (large_in, large) = bounded::<LargeQueue>(LARGE_FILES_MAX);
@@ -290,9 +296,10 @@ impl Stages<'_> {
                 let sent = meter.output(|| batches.send(vec![chunk]));
                 sent.map_err(|_| MoverError::SessionFailed)
             };
-            let ended = reader
-                .read(file, splitter, self.control, &meter, each)
-                .and_then(|ending| sealing.end(&object, ending, &mut deliver));
+            self.reads_large.store(true, Ordering::Relaxed);
+            let ending = reader.read(file, splitter, self.control, &meter, each);
+            self.reads_large.store(!large.is_empty(), Ordering::Relaxed);
+            let ended = ending.and_then(|ending| sealing.end(&object, ending, &mut deliver));
             self.tell(ended, steps);
         }
     }
@@ -301,33 +308,69 @@ impl Stages<'_> {
         let meter = self.profile.seal.start();
         let mut sealing = Sealing::new(self.session);
         let mut deliver = deliver_to(packs, &meter);
-        while let Some(batch) = meter.input(|| self.lanes_full(batches)) {
-            meter.pass(batch.iter().map(|chunk| chunk.plain.len() as u64).sum());
-            if self.control.has_failed() {
-                continue;
-            }
-            let sealed = sealing.seal(batch, &mut deliver, &mut |step| drop(steps.send(step)));
-            meter.waited_for_output(sealing.take_waited());
-            if let Err(error) = sealed {
-                self.control.fail(self.session, error);
+        let mut patience = GATHER_FOR;
+        loop {
+            let shift = meter.input(|| self.rota.begin());
+            loop {
+                // Who has company and nothing to do leaves what comes to the others.
+                if sealing.len() == 0 && shift.has_company() {
+                    break;
+                }
+                if !meter.input(|| self.fill_lanes(batches, &mut sealing, &mut patience)) {
+                    return;
+                }
+                if self.control.has_failed() {
+                    sealing.clear();
+                    continue;
+                }
+                let held = sealing.held();
+                let sealed = sealing.seal_next(&mut deliver, &mut |step| drop(steps.send(step)));
+                meter.pass((held - sealing.held()) as u64);
+                meter.waited_for_output(sealing.take_waited());
+                if let Err(error) = sealed {
+                    self.control.fail(self.session, error);
+                }
             }
         }
     }
 
-    /// As many chunks as are hashed side by side, or as memory was set aside for, or as there are when no more come for a
-    /// while. One thread at a time gathers them: two would share what comes, and neither would fill its lanes.
-    fn lanes_full(&self, batches: &Receiver<Batch>) -> Option<Batch> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut batch = batches.recv().ok()?;
-        let mut bytes: usize = batch.iter().map(|chunk| chunk.plain.len()).sum();
-        while batch.len() < self.lanes
-            && bytes + self.content_max <= self.gathered
-            && let Ok(more) = batches.recv_timeout(GATHER_FOR)
-        {
-            bytes += more.iter().map(|chunk| chunk.plain.len()).sum::<usize>();
-            batch.extend(more);
+    /// Takes in as many chunks as are hashed side by side, or as memory was set aside for, or as there are when no more
+    /// come for a while; that is waited for once, until some come again. False when there is nothing to seal and will not be.
+    fn fill_lanes(&self, batches: &Receiver<Batch>, sealing: &mut Sealing<'_>, patience: &mut Duration) -> bool {
+        while sealing.len() == 0 || (sealing.len() < self.lanes && sealing.held() + self.content_max <= self.gathered) {
+            let came = match sealing.len() {
+                0 => batches.recv().ok(),
+                _ => self.wait_for_more(batches, *patience),
+            };
+            let Some(batch) = came else {
+                *patience = Duration::ZERO;
+                return sealing.len() > 0;
+            };
+            sealing.put(batch);
+            *patience = GATHER_FOR;
         }
-        Some(batch)
+        if batches.is_full() {
+            self.rota.call();
+        }
+        true
+    }
+
+    /// While a large file is being read more will come, and nobody behind needs what waits here: then a slow disk is given
+    /// more time.
+    fn wait_for_more(&self, batches: &Receiver<Batch>, patience: Duration) -> Option<Batch> {
+        let deadline = Instant::now() + GATHER_LONG;
+        loop {
+            match batches.recv_timeout(patience) {
+                Ok(batch) => return Some(batch),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    let goes_on = !patience.is_zero() && self.reads_large.load(Ordering::Relaxed);
+                    if !goes_on || Instant::now() >= deadline {
+                        return None;
+                    }
+                }
+            }
+        }
     }
 
     fn tell(&self, step: Result<Option<Step>>, steps: &Sender<Step>) {

@@ -4,6 +4,7 @@
 //! The function is that of RFC 7693, keyed, with a digest of 32 bytes. A message is given in pieces, as it lies in memory.
 
 use super::Instructions;
+use crate::hashing::Pieces;
 
 /// Bytes of one block of input.
 const BLOCK_LEN: usize = 128;
@@ -110,78 +111,152 @@ impl Lanes {
         }
     }
 
-    /// The digests of the messages, in their order. Each message is the concatenation of its pieces.
-    pub(crate) fn hash_many(&self, messages: &[&[&[u8]]]) -> Vec<[u8; DIGEST_LEN]> {
+    /// Lanes without messages.
+    pub(crate) fn start(&self) -> Running {
         match self.kernel {
-            // SAFETY: `Kernel::best` chose this one because the processor has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => self.run(messages, |state, blocks| unsafe { avx512::compress(state, blocks) }),
-            // SAFETY: as above.
+            Kernel::Avx512 => Running::Eight(Box::default()),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => self.run(messages, |state, blocks| unsafe { avx2::compress(state, blocks) }),
+            Kernel::Avx2 => Running::Four(Box::default()),
             #[cfg(test)]
-            Kernel::Plain => self.run(messages, plain::compress::<3>),
+            Kernel::Plain => Running::Three(Box::default()),
         }
     }
 
-    fn run<const N: usize>(
+    /// Puts a message into a lane that has none. An empty one has ended at once: this is its digest.
+    pub(crate) fn begin(&self, running: &mut Running, lane: usize, message: &impl Pieces) -> Option<[u8; DIGEST_LEN]> {
+        let Some(place) = Place::first(message) else {
+            return Some(self.of_nothing);
+        };
+        match running {
+            #[cfg(target_arch = "x86_64")]
+            Running::Eight(course) => course.begin(lane, place, &self.keyed),
+            #[cfg(target_arch = "x86_64")]
+            Running::Four(course) => course.begin(lane, place, &self.keyed),
+            #[cfg(test)]
+            Running::Three(course) => course.begin(lane, place, &self.keyed),
+        }
+        None
+    }
+
+    /// Goes on until the message of at least one lane has ended, and tells the lanes that are free then. `messages` are
+    /// those that were begun, by their lanes, and have the same bytes as at any time before.
+    ///
+    /// Does nothing where all lanes are free.
+    pub(crate) fn advance<M: Pieces>(
         &self,
-        messages: &[&[&[u8]]],
+        running: &mut Running,
+        messages: &[Option<M>],
+        ended: impl FnMut(usize, [u8; DIGEST_LEN]),
+    ) {
+        match running {
+            // SAFETY: `Lanes::start` makes one of this width only where the processor has the instructions, as
+            // `Kernel::best` saw.
+            #[cfg(target_arch = "x86_64")]
+            Running::Eight(course) => {
+                course.advance(messages, ended, |state, blocks| unsafe {
+                    avx512::compress(state, blocks)
+                });
+            }
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Running::Four(course) => {
+                course.advance(messages, ended, |state, blocks| unsafe {
+                    avx2::compress(state, blocks)
+                });
+            }
+            #[cfg(test)]
+            Running::Three(course) => course.advance(messages, ended, plain::compress::<3>),
+        }
+    }
+}
+
+/// Messages on their way through the lanes of a kernel.
+pub(crate) enum Running {
+    #[cfg(target_arch = "x86_64")]
+    Eight(Box<Course<8>>),
+    #[cfg(target_arch = "x86_64")]
+    Four(Box<Course<4>>),
+    #[cfg(test)]
+    Three(Box<Course<3>>),
+}
+
+/// The lanes: what has been taken in of each message, and where it goes on.
+pub(crate) struct Course<const N: usize> {
+    state: State<N>,
+    places: [Option<Place>; N],
+}
+
+impl<const N: usize> Default for Course<N> {
+    fn default() -> Self {
+        Self {
+            state: State::new(),
+            places: [None; N],
+        }
+    }
+}
+
+impl<const N: usize> Course<N> {
+    fn begin(&mut self, lane: usize, place: Place, keyed: &[u64; 8]) {
+        assert!(self.places[lane].is_none(), "a lane has one message at a time");
+        self.state.set(lane, keyed, BLOCK_LEN as u64);
+        self.places[lane] = Some(place);
+    }
+
+    fn advance<M: Pieces>(
+        &mut self,
+        messages: &[Option<M>],
+        mut ended: impl FnMut(usize, [u8; DIGEST_LEN]),
         compress: impl Fn(&mut State<N>, &Blocks<'_, N>),
-    ) -> Vec<[u8; DIGEST_LEN]> {
-        let mut digests = vec![self.of_nothing; messages.len()];
-        let mut waiting = messages.iter().enumerate();
-        let mut state = State::new();
-        let mut lanes: [Option<Lane<'_>>; N] = std::array::from_fn(|_| None);
+    ) {
         let mut staged = [[0; BLOCK_LEN]; N];
         loop {
-            for (index, lane) in lanes.iter_mut().enumerate() {
-                if lane.is_none()
-                    && let Some(next) = waiting
-                        .by_ref()
-                        .find_map(|(number, pieces)| Lane::begin(number, pieces))
-                {
-                    state.set(index, &self.keyed, BLOCK_LEN as u64);
-                    *lane = Some(next);
-                }
-            }
+            let mut lanes: [Option<Lane<'_, M>>; N] = std::array::from_fn(|lane| {
+                let place = self.places[lane]?;
+                let message = messages[lane].as_ref().expect("a message stays until it has ended");
+                Some(Lane { message, place })
+            });
             // As many blocks as all lanes have in one stretch before any of them needs to be looked at.
             let Some(count) = lanes.iter().flatten().map(Lane::blocks_in_a_row).min() else {
-                return digests;
+                return;
             };
             if count > 0 {
-                let of_any = lanes.iter().flatten().next().map_or(&[][..], |lane| lane.current);
+                let of_any = lanes.iter().flatten().next().map_or(&[][..], Lane::current);
                 let blocks = Blocks {
                     // A lane without a message repeats another's work, and nobody asks for the result.
-                    starts: std::array::from_fn(|index| lanes[index].as_ref().map_or(of_any, |lane| lane.current)),
+                    starts: std::array::from_fn(|lane| lanes[lane].as_ref().map_or(of_any, Lane::current)),
                     count,
                 };
-                state.last = [0; N];
-                compress(&mut state, &blocks);
+                self.state.last = [0; N];
+                compress(&mut self.state, &blocks);
                 lanes.iter_mut().flatten().for_each(|lane| lane.skip(count * BLOCK_LEN));
-                continue;
-            }
-            // One block of each lane, put together where it does not lie in a row.
-            let mut ended = [false; N];
-            for (index, lane) in lanes.iter_mut().enumerate() {
-                let Some(lane) = lane else { continue };
-                let filled = lane.fill(&mut staged[index]);
-                ended[index] = lane.left == 0;
-                state.last[index] = if ended[index] { u64::MAX } else { 0 };
-                // The kernel counts whole blocks.
-                state.bytes[index] = state.bytes[index].wrapping_sub((BLOCK_LEN - filled) as u64);
-            }
-            let blocks = Blocks {
-                starts: std::array::from_fn(|index| &staged[index][..]),
-                count: 1,
-            };
-            compress(&mut state, &blocks);
-            for (index, lane) in lanes.iter_mut().enumerate() {
-                if ended[index]
-                    && let Some(lane) = lane.take()
-                {
-                    digests[lane.number] = digest(&state.get(index));
+            } else {
+                // One block of each lane, put together where it does not lie in a row.
+                for (index, lane) in lanes.iter_mut().enumerate() {
+                    let Some(lane) = lane else { continue };
+                    let filled = lane.fill(&mut staged[index]);
+                    self.state.last[index] = if lane.place.left == 0 { u64::MAX } else { 0 };
+                    // The kernel counts whole blocks.
+                    let missing = (BLOCK_LEN - filled) as u64;
+                    self.state.bytes[index] = self.state.bytes[index].wrapping_sub(missing);
                 }
+                let blocks = Blocks {
+                    starts: std::array::from_fn(|index| &staged[index][..]),
+                    count: 1,
+                };
+                compress(&mut self.state, &blocks);
+            }
+            self.places = lanes.map(|lane| lane.map(|lane| lane.place));
+            let mut some_ended = false;
+            for (lane, place) in self.places.iter_mut().enumerate() {
+                if place.is_some_and(|place| place.left == 0) {
+                    *place = None;
+                    some_ended = true;
+                    ended(lane, digest(&self.state.get(lane)));
+                }
+            }
+            if some_ended {
+                return;
             }
         }
     }
@@ -231,56 +306,67 @@ impl<const N: usize> Blocks<'_, N> {
     }
 }
 
-/// A message on its way through a lane.
-struct Lane<'a> {
-    number: usize,
-    /// What is left of the piece that is being read; not empty.
-    current: &'a [u8],
-    pieces: std::slice::Iter<'a, &'a [u8]>,
-    /// Bytes of the message that are left, those of `current` included.
+/// How far a message has come.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The piece that is being read, and the next byte in it.
+    piece: usize,
+    at: usize,
+    /// Bytes of the message that are left; at the end of a piece, the place is the begin of the next.
     left: usize,
 }
 
-impl<'a> Lane<'a> {
+impl Place {
     /// `None` for an empty message.
-    fn begin(number: usize, pieces: &'a [&'a [u8]]) -> Option<Self> {
-        let left = pieces.iter().map(|piece| piece.len()).sum();
-        let mut lane = Self {
-            number,
-            current: &[],
-            pieces: pieces.iter(),
-            left,
+    fn first(message: &impl Pieces) -> Option<Self> {
+        let pieces = (0..).map_while(|index| message.piece(index));
+        let left = pieces.map(<[u8]>::len).sum();
+        let mut lane = Lane {
+            message,
+            place: Self { piece: 0, at: 0, left },
         };
-        lane.next_piece();
-        (left > 0).then_some(lane)
+        lane.skip(0);
+        (left > 0).then_some(lane.place)
     }
+}
 
-    fn next_piece(&mut self) {
-        while self.current.is_empty()
-            && let Some(piece) = self.pieces.next()
-        {
-            self.current = piece;
-        }
+/// A message on its way through a lane.
+struct Lane<'a, M> {
+    message: &'a M,
+    place: Place,
+}
+
+impl<'a, M: Pieces> Lane<'a, M> {
+    /// What is left of the piece that is being read; empty only behind the message's end.
+    fn current(&self) -> &'a [u8] {
+        let piece = self.message.piece(self.place.piece);
+        piece.map_or(&[], |piece| &piece[self.place.at..])
     }
 
     /// Whole blocks that lie in a row and are not the message's last.
     fn blocks_in_a_row(&self) -> usize {
-        let in_a_row = self.current.len() / BLOCK_LEN;
-        in_a_row.min((self.left - 1) / BLOCK_LEN)
+        let in_a_row = self.current().len() / BLOCK_LEN;
+        in_a_row.min((self.place.left - 1) / BLOCK_LEN)
     }
 
     fn skip(&mut self, len: usize) {
-        self.current = &self.current[len..];
-        self.left -= len;
-        self.next_piece();
+        self.place.at += len;
+        self.place.left -= len;
+        while let Some(piece) = self.message.piece(self.place.piece)
+            && piece.len() == self.place.at
+        {
+            self.place.piece += 1;
+            self.place.at = 0;
+        }
     }
 
     /// Copies the next block, with zeros behind the message's end; gives how many bytes are of the message.
     fn fill(&mut self, block: &mut Block) -> usize {
         let mut filled = 0;
-        while filled < BLOCK_LEN && self.left > 0 {
-            let len = self.current.len().min(BLOCK_LEN - filled);
-            block[filled..filled + len].copy_from_slice(&self.current[..len]);
+        while filled < BLOCK_LEN && self.place.left > 0 {
+            let current = self.current();
+            let len = current.len().min(BLOCK_LEN - filled);
+            block[filled..filled + len].copy_from_slice(&current[..len]);
             filled += len;
             self.skip(len);
         }
@@ -646,6 +732,36 @@ mod tests {
         state.finalize_fixed().into()
     }
 
+    fn hash_many(lanes: &Lanes, messages: &[&[&[u8]]]) -> Vec<[u8; DIGEST_LEN]> {
+        let mut digests = vec![None; messages.len()];
+        let mut running = lanes.start();
+        let mut here: Vec<Option<&[&[u8]]>> = vec![None; lanes.count()];
+        let mut numbers = vec![0; lanes.count()];
+        let mut coming = messages.iter().enumerate();
+        loop {
+            for (lane, place) in here.iter_mut().enumerate() {
+                while place.is_none()
+                    && let Some((number, message)) = coming.next()
+                {
+                    numbers[lane] = number;
+                    match lanes.begin(&mut running, lane, message) {
+                        Some(digest) => digests[number] = Some(digest),
+                        None => *place = Some(message),
+                    }
+                }
+            }
+            let mut free = Vec::new();
+            lanes.advance(&mut running, &here, |lane, digest| free.push((lane, digest)));
+            if free.is_empty() {
+                return digests.into_iter().map(|digest| digest.unwrap()).collect();
+            }
+            for (lane, digest) in free {
+                digests[numbers[lane]] = Some(digest);
+                here[lane] = None;
+            }
+        }
+    }
+
     fn noise(len: usize) -> Vec<u8> {
         (0..len as u32)
             .map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8)
@@ -659,7 +775,7 @@ mod tests {
         let messages: Vec<&[&[u8]]> = messages.iter().map(|pieces| &pieces[..]).collect();
         for kernel in kernels() {
             for key in [&bytes[..1], &bytes[..32], &bytes[..64]] {
-                let digests = Lanes::with(key, kernel).hash_many(&messages);
+                let digests = hash_many(&Lanes::with(key, kernel), &messages);
                 for (len, digest) in digests.iter().enumerate() {
                     assert_eq!(*digest, reference(key, &bytes[..len]), "{len}");
                 }
@@ -668,9 +784,11 @@ mod tests {
     }
 
     #[test]
-    fn no_messages_have_no_digests() {
+    fn free_lanes_do_nothing() {
         for kernel in kernels() {
-            assert!(Lanes::with(b"k", kernel).hash_many(&[]).is_empty());
+            let lanes = Lanes::with(b"k", kernel);
+            let messages: Vec<Option<&[&[u8]]>> = vec![None; lanes.count()];
+            lanes.advance(&mut lanes.start(), &messages, |lane, _| panic!("{lane} has no message"));
         }
     }
 
@@ -688,7 +806,7 @@ mod tests {
             pieces.extend(long.iter().map(|len| vec![&bytes[..*len]]));
             let given: Vec<&[&[u8]]> = pieces.iter().map(|pieces| &pieces[..]).collect();
             for kernel in kernels() {
-                let digests = Lanes::with(b"the secret", kernel).hash_many(&given);
+                let digests = hash_many(&Lanes::with(b"the secret", kernel), &given);
                 for (pieces, digest) in pieces.iter().zip(digests) {
                     prop_assert_eq!(digest, reference(b"the secret", &pieces.concat()));
                 }
