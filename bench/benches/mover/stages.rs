@@ -11,6 +11,7 @@ use criterion::{Criterion, Throughput};
 use windlass_mover::snapshot::{SnapshotOptions, SnapshotReport};
 
 use super::workshop::{Empty, KOPIAS, OURS, Tree, snapshot};
+use crate::material::each_instructions;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     large(criterion);
@@ -21,13 +22,16 @@ fn large(criterion: &mut Criterion) {
     let large = Tree::large();
     let mut group = criterion.benchmark_group("stage");
     group.throughput(Throughput::BytesDecimal(large.bytes));
-    for (stage, shown) in [("read", "read and split"), ("seal", "seal")] {
-        for empty in [&*KOPIAS, &*OURS] {
-            group.bench_function(format!("{shown}/{}", empty.name()), |bencher| {
-                bencher.iter_custom(|times| worked(times, stage, empty, &one_sealer(&large)));
-            });
-        }
-    }
+    let mut run = |name: String, stage: &str, empty: &Empty| {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|times| worked(times, stage, empty, &one_sealer(&large)));
+        });
+    };
+    each_instructions(|instructions| {
+        run(format!("read and split/{instructions}"), "read", &OURS);
+        run(format!("seal/{}/{instructions}", KOPIAS.name()), "seal", &KOPIAS);
+    });
+    run(format!("seal/{}", OURS.name()), "seal", &OURS);
     for empty in [&*KOPIAS, &*OURS] {
         group.bench_function(format!("in turn, large file/{}", empty.name()), |bencher| {
             let options = in_turn(&large);
