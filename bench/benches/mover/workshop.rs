@@ -1,7 +1,7 @@
 //! The building yard: repositories in memory that cost nothing to have again, and folders of files that are in memory too.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
@@ -81,17 +81,37 @@ fn options() -> OpenOptions {
     })
 }
 
-/// A folder in memory where the system has one, else wherever temporary files go.
+/// Where files are in memory: a container may have no such place, or a tiny one.
+static MEMORY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let shared = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(shared).map_or(0, |about| about.f_bavail * about.f_frsize);
+    if free > 4 * large_len() as u64 {
+        return shared.to_owned();
+    }
+    let temporary = std::env::temp_dir();
+    eprintln!(
+        "no room in {}: what is called memory is {}",
+        shared.display(),
+        temporary.display()
+    );
+    temporary
+});
+
+/// A folder in memory, or where temporary files go.
 pub(super) fn folder_in_memory() -> TempDir {
-    let made =
-        TempDir::with_prefix_in("windlass-bench-", "/dev/shm").or_else(|_| TempDir::with_prefix("windlass-bench-"));
-    made.expect("somewhere temporary files can be made")
+    let made = TempDir::with_prefix_in("windlass-bench-", &*MEMORY);
+    made.expect("temporary files can be made there")
 }
 
 /// A folder on the disk on which this was built.
 pub(super) fn folder_on_disk() -> TempDir {
     let made = TempDir::with_prefix_in("windlass-bench-", env!("CARGO_TARGET_TMPDIR"));
     made.expect("cargo made this folder for temporary files")
+}
+
+/// Bytes of a large file to be backed up.
+fn large_len() -> usize {
+    amount(512 * MIB, MIB)
 }
 
 /// Something to be backed up, in memory.
@@ -104,7 +124,7 @@ pub(super) struct Tree {
 impl Tree {
     /// One file that is cut into many chunks.
     pub(super) fn large() -> Self {
-        let len = amount(512 * MIB, MIB);
+        let len = large_len();
         let folder = folder_in_memory();
         fs::write(folder.path().join("volume.img"), noise(len, 12)).expect("there is room in memory");
         Self {
