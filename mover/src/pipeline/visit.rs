@@ -1,7 +1,7 @@
 //! The looking stage: an item comes in; it is found unchanged, read if it is small, or handed on to be read in parts.
 //!
-//! Run by many threads, because a cold disk answers many questions at once. Budget: 60,000 files of 4 KiB per second, warm
-//! by one core (bench `stage/visit`), cold by all threads; holds one small file per thread; waits for the file system.
+//! Run by many threads, because a cold disk answers many questions at once. Budget: 60,000 files of 4 KiB per second
+//! cold on 32 threads; holds one small file per thread; waits for the file system.
 
 use std::fs::File;
 use std::io::{self, Read};
