@@ -213,7 +213,7 @@ impl ContentHasher {
             .enumerate()
             .for_each(|message| buffers.put(Numbered(message)));
         let mut hashes = vec![None; messages.len()];
-        while let Some((Numbered((number, _)), hash)) = buffers.next() {
+        while let Some((Numbered((number, _)), hash)) = buffers.pop() {
             hashes[number] = Some(hash);
         }
         let hashes = hashes.into_iter();

@@ -1,6 +1,8 @@
 //! The reading stage for large files: an open file comes in, its chunks go out in order, several reads ahead.
 //!
-//! Budget: the speed of the disk; holds the reads ahead of one file and one unfinished chunk; waits for the engine.
+//! Budget: the speed of the disk, as long as one core can cut what comes: 2 GB/s with the default splitter, 5 GB/s with
+//! AVX-512 (bench `stage/read and split`; the engines alone: `read ahead`). Holds 8 MiB of reads ahead of one file and one
+//! unfinished chunk; waits for the engine.
 
 use std::fs::File;
 use std::io;

@@ -5,8 +5,9 @@
 //! A thread hashes several chunks at once, in the lanes of a vector: the one that ends first goes on, and another takes its
 //! place. Chunks of one file may thus be sealed in another order than they were cut.
 //!
-//! Budget: 0.9 GB/s per core with Kopia's default algorithms; holds the chunks it hashes together, a compressed one, and
-//! the open packs; waits for the writing stage.
+//! Budget: on one core 0.9 GB/s with Kopia's default algorithms and AVX2, 1.2 GB/s with AVX-512, 1.7 GB/s where BLAKE3 is
+//! the hash (bench `stage/seal`); holds the chunks it hashes together, a compressed one, and the open packs; waits for the
+//! writing stage.
 
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ impl<'a> Sealing<'a> {
         deliver: &mut dyn FnMut(FullPack<'a>) -> Result<()>,
         step: &mut dyn FnMut(Step),
     ) -> Result<bool> {
-        let Some((chunk, hash)) = self.chunks.next() else {
+        let Some((chunk, hash)) = self.chunks.pop() else {
             return Ok(false);
         };
         let len = chunk.plain.len();

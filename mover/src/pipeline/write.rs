@@ -1,6 +1,7 @@
 //! The writing stage: full packs come in and go out into the repository's storage.
 //!
-//! Budget: the speed of the storage; holds one pack per thread; waits for the storage.
+//! Budget: the speed of the storage; a folder takes 1 GB/s or what its disk can, and 2 GB/s where it is in memory (bench
+//! `store a pack`). Holds one pack per thread; waits for the storage.
 
 use crossbeam_channel::Receiver;
 use windlass_repo_format::pack::ClosedPack;

@@ -1,7 +1,8 @@
 //! The inspection room: whether what the repository promises can be had, and what suffers when it cannot.
 //!
 //! Budget: one index look-up per content and one read per directory; what is read in full is as fast as a restore
-//! without its writes. Holds 17 bytes per pack, 16 per directory, and [`VerifyOptions::memory_bytes`] of contents.
+//! without its writes: on one core 0.9 GB/s with Kopia's default algorithms, 3 GB/s where BLAKE3 is the hash (bench
+//! `fetch`). Holds 17 bytes per pack, 16 per directory, and [`VerifyOptions::memory_bytes`] of contents.
 
 mod packs;
 mod snapshots;

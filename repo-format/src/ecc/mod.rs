@@ -29,8 +29,8 @@ const CRC_LEN: usize = 4;
 
 /// Adds parity to stored bytes and repairs them with it.
 ///
-/// Budget: one core encodes well over a gigabyte a second at 10 % overhead and half a gigabyte at 50 %. The tables take
-/// less than 50 KB, a call less than 400 KB besides its result.
+/// Budget: one core encodes 1 GB/s at 10 % overhead and 0.4 GB/s at 50 % (bench `parity`). The tables take less than 50 KB,
+/// a call less than 400 KB besides its result.
 #[derive(Clone, Debug)]
 pub struct EccCodec {
     plan: Plan,

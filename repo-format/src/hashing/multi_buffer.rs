@@ -64,7 +64,7 @@ impl<M: Pieces> MultiBuffer<M> {
     }
 
     /// A message whose hash is known, in no particular order; `None` when there are no messages.
-    pub fn next(&mut self) -> Option<(M, ContentHash)> {
+    pub fn pop(&mut self) -> Option<(M, ContentHash)> {
         self.fill();
         while self.ended.is_empty() && self.lanes.iter().any(Option::is_some) {
             self.advance();
@@ -152,12 +152,12 @@ mod tests {
         for algorithm in HashAlgorithm::ALL {
             let hasher = ContentHasher::new(algorithm, &[3; 32]).unwrap();
             let mut buffers = MultiBuffer::<Numbered>::new(&hasher);
-            assert!(buffers.next().is_none() && buffers.is_empty());
+            assert!(buffers.pop().is_none() && buffers.is_empty());
             buffers.put(Numbered(0, Vec::new()));
             assert_eq!(buffers.len(), 1);
-            let (message, hash) = buffers.next().unwrap();
+            let (message, hash) = buffers.pop().unwrap();
             assert_eq!((message.0, hash), (0, hasher.hash(b"")));
-            assert!(buffers.next().is_none() && buffers.is_empty());
+            assert!(buffers.pop().is_none() && buffers.is_empty());
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
                 {
                     buffers.put(Numbered(number, lens.iter().map(|len| noise(number, *len)).collect()));
                 }
-                let Some((Numbered(number, pieces), hash)) = buffers.next() else {
+                let Some((Numbered(number, pieces), hash)) = buffers.pop() else {
                     break;
                 };
                 prop_assert_eq!(hash, hasher.hash(&pieces.concat()));

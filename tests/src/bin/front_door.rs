@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use windlass_tests::{FRONT_DOOR, Need, peers, workspace};
 
-/// How many checks passed and failed. A stage that is not a test binary counts as one check.
+/// What the trial of one bench ends with.
+const A_BENCH_RAN: &str = "Success";
+
+/// How many checks passed and failed. A stage that is neither a test binary nor the benches counts as one check.
 #[derive(Default)]
 struct Tally {
     passed: u64,
@@ -31,6 +34,8 @@ impl Tally {
                 if let Some(result) = line.strip_prefix("test result: ") {
                     passed += counted(result, "passed");
                     failed += counted(result, "failed");
+                } else if line == A_BENCH_RAN {
+                    passed += 1;
                 }
             }
             child.wait()
@@ -152,6 +157,8 @@ fn main() -> ExitCode {
     tally.stage("the program", &mut cargo("build --quiet --package=windlass"));
     let mut tests = cargo("test --workspace --no-fail-fast"); // doc-tests are among them
     tally.stage("tests", tests.env(FRONT_DOOR, scale).env("WINDLASS_BINARY", &program));
+    // Built as the tests are, so that nothing but the benches themselves has to be: the figures are not looked at.
+    tally.stage("benches", &mut cargo("bench --workspace --profile=dev -- --test"));
     for (package, rooms) in WATCHED {
         tally.stage(
             &format!("memory errors in {package}"),
