@@ -1,5 +1,6 @@
 //! The comparing room: what is in a stored tree, and what two of them do not have in common.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 
@@ -398,7 +399,7 @@ pub async fn cat(repository: &Repository, entry: &DirEntry, out: &mut (impl Writ
         .map_ok(|part| async move {
             let content = repository.read_content(&part.content).await?;
             repository.check_hash(&repository.locate(&part.content)?, &content)?;
-            repository.finish_part(&id, &part, content)
+            repository.finish_part(&id, &part, content.into()).map(Cow::into_owned)
         })
         .try_buffered(READ_AHEAD)
         .boxed();

@@ -101,6 +101,18 @@ impl ContentEncryptor {
     /// Appends the plain bytes of `sealed` to `out`. When they were not sealed under `iv` with this key, or were
     /// changed since, `out` stays as it was and the error is [`FormatError::NotAuthentic`].
     pub fn open_into(&self, iv: &[u8], sealed: &[u8], out: &mut Vec<u8>) -> Result<(), FormatError> {
+        let start = out.len();
+        out.resize(start + sealed.len().saturating_sub(OVERHEAD), 0);
+        let opened = self.open_onto(iv, sealed, &mut out[start..]);
+        if opened.is_err() {
+            out.truncate(start);
+        }
+        opened
+    }
+
+    /// As [`ContentEncryptor::open_into`], onto memory that has room for exactly the plain bytes: [`OVERHEAD`] fewer than
+    /// `sealed` has. After an error nothing is to be made of what is there.
+    pub fn open_onto(&self, iv: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<(), FormatError> {
         let bad = FormatError::NotAuthentic { what: "sealed data" };
         let Some((nonce, rest)) = sealed.split_first_chunk() else {
             return Err(bad);
@@ -108,15 +120,13 @@ impl ContentEncryptor {
         let Some((ciphertext, tag)) = rest.split_last_chunk::<TAG_LEN>() else {
             return Err(bad);
         };
+        if ciphertext.len() != out.len() {
+            return Err(bad);
+        }
         let key = self.content_key(iv);
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let start = out.len();
-        out.resize(start + ciphertext.len(), 0);
-        let opened = key.open_separate_gather(nonce, Aad::from(iv), ciphertext, tag, &mut out[start..]);
-        opened.map_err(|_| {
-            out.truncate(start);
-            bad
-        })
+        let opened = key.open_separate_gather(nonce, Aad::from(iv), ciphertext, tag, out);
+        opened.map_err(|_| bad)
     }
 
     fn content_key(&self, iv: &[u8]) -> LessSafeKey {

@@ -79,6 +79,24 @@ impl Sealer {
         Ok(plain)
     }
 
+    /// How many plain bytes so many bytes of storage hold, where that can be told before they are opened: without error
+    /// correction.
+    pub fn plain_len(&self, stored_len: usize) -> Option<usize> {
+        match &self.0.guard {
+            None => stored_len.checked_sub(OVERHEAD),
+            Some(_) => None,
+        }
+    }
+
+    /// As [`Sealer::open`], onto memory with room for exactly [`Sealer::plain_len`] bytes; refused where that is not known.
+    /// After an error nothing is to be made of what is there.
+    pub fn open_onto(&self, iv: &[u8], stored: &[u8], out: &mut [u8]) -> Result<(), FormatError> {
+        match &self.0.guard {
+            None => self.0.encryptor.open_onto(iv, stored, out),
+            Some(_) => Err(FormatError::NotAuthentic { what: "sealed data" }),
+        }
+    }
+
     /// How many bytes of storage so many plain bytes take.
     pub fn sealed_len(&self, plain_len: usize) -> usize {
         let sealed = plain_len + OVERHEAD;
@@ -198,7 +216,15 @@ mod tests {
             let sealer = Sealer::new(&format(hash, percent)).unwrap();
             let (blob, stored) = sealer.seal_blob("xs2_", "sabc", &[3; 12], &plain);
             prop_assert_eq!(stored.len(), sealer.sealed_len(plain.len()));
-            prop_assert_eq!(sealer.open_blob(&blob, &stored).unwrap(), plain);
+            prop_assert_eq!(&sealer.open_blob(&blob, &stored).unwrap(), &plain);
+            if let Some(len) = sealer.plain_len(stored.len()) {
+                let mut onto = vec![0; len];
+                sealer.open_onto(&blob_iv(&blob).unwrap(), &stored, &mut onto).unwrap();
+                prop_assert_eq!(&onto, &plain);
+                onto.push(0);
+                prop_assert!(sealer.open_onto(&blob_iv(&blob).unwrap(), &stored, &mut onto).is_err());
+            }
+            prop_assert_eq!(sealer.plain_len(stored.len()).is_some(), percent == 0);
         }
     }
 }

@@ -86,13 +86,15 @@ impl Repository {
 
     /// Opens the bytes of a content as they lie in its pack.
     pub(crate) fn open_sealed(&self, entry: &IndexEntry, sealed: &[u8]) -> Result<Vec<u8>> {
-        self.open_bytes(entry, sealed).map_err(|source| MoverError::Content {
-            id: entry.id,
-            pack: entry.pack.clone(),
-            offset: entry.offset.bytes(),
-            len: entry.packed_len.bytes(),
-            source,
-        })
+        self.open_bytes(entry, sealed)
+            .map_err(|source| cannot_open(entry, source))
+    }
+
+    /// As [`Repository::open_sealed`], of a content that is not compressed in a repository without error correction, onto
+    /// memory with room for exactly its plain bytes.
+    pub(crate) fn open_sealed_onto(&self, entry: &IndexEntry, sealed: &[u8], out: &mut [u8]) -> Result<()> {
+        let opened = self.inner.sealer.open_onto(entry.id.hash().iv(), sealed, out);
+        opened.map_err(|source| cannot_open(entry, source))
     }
 
     fn open_bytes(
@@ -106,5 +108,15 @@ impl Repository {
         }
         let compression = Compression::from_header_id(entry.compression)?;
         compression::decompress(compression, &opened, entry.original_len.as_usize())
+    }
+}
+
+fn cannot_open(entry: &IndexEntry, source: windlass_repo_format::FormatError) -> MoverError {
+    MoverError::Content {
+        id: entry.id,
+        pack: entry.pack.clone(),
+        offset: entry.offset.bytes(),
+        len: entry.packed_len.bytes(),
+        source,
     }
 }

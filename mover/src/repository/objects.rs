@@ -1,5 +1,6 @@
 //! The reading room for objects: files and directories, put together from their contents part by part.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use windlass_repo_format::compression;
@@ -91,14 +92,19 @@ impl Repository {
     /// The plain bytes of one part of an object, checked against the length that was promised.
     pub async fn read_part(&self, id: &ObjectId, part: &ObjectPart) -> Result<Vec<u8>> {
         let content = self.read_content(&part.content).await?;
-        self.finish_part(id, part, content)
+        self.finish_part(id, part, content.into()).map(Cow::into_owned)
     }
 
     /// From a content's plain bytes to the bytes of the object: inflates a `Z` content and checks the length.
-    pub(crate) fn finish_part(&self, id: &ObjectId, part: &ObjectPart, content: Vec<u8>) -> Result<Vec<u8>> {
+    pub(crate) fn finish_part<'a>(
+        &self,
+        id: &ObjectId,
+        part: &ObjectPart,
+        content: Cow<'a, [u8]>,
+    ) -> Result<Cow<'a, [u8]>> {
         let bytes = if part.compressed {
-            compression::decompress_by_header(&content, CONTENT_LEN_MAX)
-                .map_err(|source| MoverError::Object { id: *id, source })?
+            let inflated = compression::decompress_by_header(&content, CONTENT_LEN_MAX);
+            Cow::Owned(inflated.map_err(|source| MoverError::Object { id: *id, source })?)
         } else {
             content
         };

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +16,19 @@ use rustix::io::Errno;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind, is_checkpointed_name};
 
 use super::Overwrite;
-use super::directory::{OpenDirectory, clear_directory, gid, give, owned, path_buf, uid};
+use super::directory::{Identity, OpenDirectory, clear_directory, gid, give, owned, path_buf, uid};
 use super::names::bad_entry;
 use super::run::{Given, Run, look_at, open_at};
 use crate::error::{MoverError, Result};
-use crate::fetch::{Slot, Taker};
+use crate::fetch::{DIRECT_LEN_MIN, Slot, Taker};
+use crate::io::{ALIGNMENT, direct};
 use crate::repository::ObjectPart;
 
 /// Zeros are left out of a sparse file in steps of so many bytes.
 const HOLE_LEN: usize = 4096;
+
+/// Files with fewer bytes are written through the page cache.
+pub(super) const DIRECT_FILE_LEN_MIN: u64 = 1 << 20;
 
 /// Where the bytes of a file go.
 #[derive(Debug)]
@@ -56,11 +60,19 @@ pub(super) struct FileTask<'a> {
     _slot: Option<Slot>,
 }
 
+/// How a file is written.
+#[derive(Clone, Debug)]
+struct Handles {
+    file: Arc<File>,
+    /// The same file once more, past the page cache, where that is worth it and the file system has it.
+    direct: Option<Arc<File>>,
+}
+
 #[derive(Debug)]
 enum State {
     Unopened,
     Open {
-        file: Arc<File>,
+        handles: Handles,
         /// The name the file bears until it is complete, when something else bears the right one.
         temporary: Option<Vec<u8>>,
     },
@@ -194,11 +206,13 @@ impl<'a> FileTask<'a> {
     }
 
     fn write(&self, start: u64, bytes: &[u8]) -> Result<()> {
-        let Some(file) = self.open()? else {
+        let Some(Handles { file, direct }) = self.open()? else {
             return Ok(()); // skipped, or failed before
         };
         let written = if self.run.options.sparse && matches!(self.place, Place::In(_)) {
             write_sparse(&file, start, bytes)
+        } else if let Some(direct) = direct.filter(|_| bytes.len() >= DIRECT_LEN_MIN) {
+            write_past_cache(&file, &direct, start, bytes)
         } else {
             file.write_all_at(bytes, start)
         };
@@ -208,28 +222,31 @@ impl<'a> FileTask<'a> {
     }
 
     /// The file, made by the first who asks.
-    fn open(&self) -> Result<Option<Arc<File>>> {
+    fn open(&self) -> Result<Option<Handles>> {
         let mut state = self.state();
         match &*state {
-            State::Open { file, .. } => return Ok(Some(file.clone())),
+            State::Open { handles, .. } => return Ok(Some(handles.clone())),
             State::Unopened => {}
             State::Linked | State::Skipped | State::Failed => return Ok(None),
         }
         let opened = match &self.place {
             Place::Device(file) => State::Open {
-                file: file.clone(),
+                handles: Handles {
+                    file: file.clone(),
+                    direct: None,
+                },
                 temporary: None,
             },
             Place::In(directory) => self.create(directory)?,
         };
         *state = opened;
-        let State::Open { file, .. } = &*state else {
+        let State::Open { handles, .. } = &*state else {
             return Ok(None);
         };
-        let file = file.clone();
+        let handles = handles.clone();
         drop(state);
-        self.reserve(&file)?;
-        Ok(Some(file))
+        self.reserve(&handles.file)?;
+        Ok(Some(handles))
     }
 
     fn create(&self, directory: &OpenDirectory<'a>) -> Result<State> {
@@ -238,7 +255,7 @@ impl<'a> FileTask<'a> {
         match open_at(directory.fd(), &self.name, FLAGS, MODE) {
             Ok(fd) => {
                 return Ok(State::Open {
-                    file: Arc::new(fd.into()),
+                    handles: self.handles(directory, &self.name, fd),
                     temporary: None,
                 });
             }
@@ -252,9 +269,25 @@ impl<'a> FileTask<'a> {
         let temporary = self.temporary_name();
         let fd = open_at(directory.fd(), &temporary, FLAGS, MODE).map_err(self.failed("make a file beside"))?;
         Ok(State::Open {
-            file: Arc::new(fd.into()),
+            handles: self.handles(directory, &temporary, fd),
             temporary: Some(temporary),
         })
+    }
+
+    fn handles(&self, directory: &OpenDirectory<'a>, name: &[u8], made: OwnedFd) -> Handles {
+        Handles {
+            direct: self.open_direct(directory, name, &made),
+            file: Arc::new(made.into()),
+        }
+    }
+
+    /// Opens a large file that was just made once more, past the page cache. `None` where there is no such way, or something
+    /// else has taken its name.
+    fn open_direct(&self, directory: &OpenDirectory<'a>, name: &[u8], made: &OwnedFd) -> Option<Arc<File>> {
+        self.reserve.filter(|len| *len >= DIRECT_FILE_LEN_MIN)?;
+        let fd = open_at(directory.fd(), name, OFlags::WRONLY | OFlags::DIRECT, Mode::empty()).ok()?;
+        let same = Identity::of(made).ok()? == Identity::of(&fd).ok()?;
+        same.then(|| Arc::new(fd.into()))
     }
 
     /// A name for as long as the file is not complete. It fits wherever the right one does not collide.
@@ -349,7 +382,7 @@ impl<'a> FileTask<'a> {
                 let name = String::from_utf8_lossy(&self.name).into_owned();
                 self.run.complain(&self.path(), MoverError::NoObject { name });
             }
-            State::Open { file, temporary } => self.finish_file(&file, temporary),
+            State::Open { handles, temporary } => self.finish_file(&handles.file, temporary),
         }
     }
 
@@ -403,6 +436,32 @@ pub(super) fn is_unchanged(there: &Stat, entry: &DirEntry) -> bool {
         && u64::try_from(there.st_size) == Ok(entry.size)
         && there.st_mtime == wanted.tv_sec
         && i64::try_from(there.st_mtime_nsec) == Ok(wanted.tv_nsec)
+}
+
+/// Writes the whole pages among the bytes with O_DIRECT, if they lie in memory as in the file, and the rest through the page
+/// cache, which then holds no page of which a part is written otherwise.
+fn write_past_cache(file: &File, direct: &File, start: u64, bytes: &[u8]) -> io::Result<()> {
+    let page = rustix::param::page_size().max(ALIGNMENT);
+    let head = (start.next_multiple_of(page as u64) - start) as usize;
+    let mut written = head.min(bytes.len());
+    file.write_all_at(&bytes[..written], start)?;
+    let end = written + (bytes.len() - written) / page * page;
+    if !bytes[written..].as_ptr().addr().is_multiple_of(ALIGNMENT) {
+        return file.write_all_at(&bytes[written..], start + written as u64);
+    }
+    while written < end {
+        match direct.write_at(&bytes[written..end], start + written as u64) {
+            Ok(0) => break,
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if direct::is_refusal(&error) => break,
+            Err(error) => return Err(error),
+        }
+        if !(start + written as u64).is_multiple_of(page as u64) {
+            break; // what follows is not aligned
+        }
+    }
+    file.write_all_at(&bytes[written..], start + written as u64)
 }
 
 /// Writes all but the blocks of zeros. The file must be new, so that they read as zeros.

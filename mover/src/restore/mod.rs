@@ -84,7 +84,7 @@ impl Default for RestoreOptions {
             sparse: false,
             parallel: 0,
             directory_times: DirectoryTimes::Kopia,
-            memory_bytes: 96 << 20,
+            memory_bytes: 160 << 20,
             is_inside: false,
         }
     }
@@ -161,17 +161,22 @@ pub fn restore(
     cancel: &AtomicBool,
 ) -> Result<RestoreReport> {
     let stop = Stop::new(cancel);
-    let readers = fetch::readers(options.parallel);
-    let run = Run::new(repository, options, progress, &stop, readers.min(WALKERS_MAX));
-    work(&run, Top::open(&run, entry, target)?, readers);
+    let fetch = Fetch::new(
+        repository,
+        options.memory_bytes,
+        fetch::readers(options.parallel),
+        &stop,
+    );
+    let run = Run::new(repository, options, progress, &stop, fetch.readers().min(WALKERS_MAX));
+    work(&run, &fetch, Top::open(&run, entry, target)?);
     let report = run.into_report();
     stop.into_result()?;
     Ok(report)
 }
 
 /// Walks and fetches until nothing is left to do, or the work is stopped.
-fn work<'a>(run: &'a Run<'a>, top: Top<'a>, readers: usize) {
-    let fetch = Fetch::new(run.repository, run.options.memory_bytes, run.stop);
+fn work<'a>(run: &'a Run<'a>, fetch: &Fetch<'a>, top: Top<'a>) {
+    let readers = fetch.readers();
     let pool = WorkPool::new(run.walkers);
     let (sender, batches) = crossbeam_channel::bounded(readers);
     let runtime = Handle::try_current().ok();
@@ -185,7 +190,7 @@ fn work<'a>(run: &'a Run<'a>, top: Top<'a>, readers: usize) {
         }
         for _ in 0..run.walkers {
             let gather = Gather::new(sender.clone(), run.stop);
-            let (fetch, pool, runtime) = (&fetch, &pool, runtime.as_ref());
+            let (pool, runtime) = (&pool, runtime.as_ref());
             threads.spawn(move || {
                 let _entered = runtime.map(Handle::enter);
                 Walker::new(run, fetch, gather, pool).work();

@@ -13,7 +13,7 @@ use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 
 use super::Overwrite;
 use super::directory::{Identity, Leave, Made, OpenDirectory, make, open_parent};
-use super::file::{Place, Share, is_unchanged};
+use super::file::{DIRECT_FILE_LEN_MIN, Place, Share, is_unchanged};
 use super::names::{SeenNames, bad_entry, check_name};
 use super::run::{Given, Run, look_at};
 use super::target::Top;
@@ -327,15 +327,16 @@ impl<'r, 'a> Walker<'r, 'a> {
             Err(error) => return share(false, None).fail(error),
         };
         if second.is_none() {
-            let share = share(false, None);
+            let share = share(entry.size >= DIRECT_FILE_LEN_MIN, None);
             return self.push(&share, id, first.into_iter());
         }
         if entry.kind == EntryKind::Symlink {
             return share(false, None).fail(bad_entry(&entry.name, "its link target is too long"));
         }
-        let slot = self.run.open_files.try_take(1).or_else(|| {
+        // Through the page cache and past it.
+        let slot = self.run.open_files.try_take(2).or_else(|| {
             self.gather.flush();
-            self.run.open_files.take(1, self.run.stop)
+            self.run.open_files.take(2, self.run.stop)
         });
         let share = share(true, slot);
         self.push(&share, id, first.into_iter().chain(second));

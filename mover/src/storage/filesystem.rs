@@ -15,9 +15,11 @@ use windlass_repo_format::id::BlobId;
 use super::{BlobMetadata, BlobRange, PutOptions, Storage, StorageError, locate};
 use listing::Walk;
 use placing::{Durable, Replace};
+use reading::Buffers;
 
 mod listing;
 mod placing;
+mod reading;
 mod sharding;
 
 pub use sharding::{Sharding, ShardingOverride};
@@ -37,6 +39,7 @@ struct Inner {
     sharding: Sharding,
     sharding_is_guess: bool,
     durable: Durable,
+    buffers: Buffers,
 }
 
 impl FileSystem {
@@ -82,6 +85,7 @@ impl FileSystem {
             sharding,
             sharding_is_guess,
             durable: Durable::default(),
+            buffers: Buffers::default(),
         }))
     }
 
@@ -162,6 +166,10 @@ impl Inner {
         let file = File::open(&path).map_err(failed)?;
         let actual = file.metadata().map_err(failed)?.len();
         let (offset, len) = locate(id, range, actual)?;
+        let is_part = matches!(range, BlobRange::Part { .. });
+        if is_part && let Some(bytes) = self.buffers.read_direct(&file, offset, len).map_err(failed)? {
+            return Ok(bytes);
+        }
         let mut body = Vec::new();
         body.try_reserve_exact(len)
             .map_err(|error| failed(io::Error::new(io::ErrorKind::OutOfMemory, error)))?;

@@ -42,7 +42,7 @@ impl VerifyOptions {
         Self {
             percent,
             parallel: 0,
-            memory_bytes: 96 << 20,
+            memory_bytes: 160 << 20,
         }
     }
 }
@@ -260,11 +260,10 @@ impl<'a> Findings<'a> {
 /// Runs `ask` on this thread and readers on others, until `ask` is done and all that it asked for was read.
 fn with_readers<'a, T: Taker, R>(
     fetch: &Fetch<'a>,
-    options: &VerifyOptions,
     stop: &'a Stop<'a>,
     ask: impl FnOnce(&mut Gather<'a, T>) -> R,
 ) -> R {
-    let readers = crate::fetch::readers(options.parallel);
+    let readers = fetch.readers();
     let (sender, batches) = crossbeam_channel::bounded(readers);
     let runtime = Handle::try_current().ok();
     thread::scope(|threads| {

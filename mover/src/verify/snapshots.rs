@@ -11,7 +11,7 @@ use super::trees::Forest;
 use super::{Findings, Lots, Problem, VerifyOptions, VerifyReport, count, with_readers};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
-use crate::fetch::{Fetch, Gather, Piece, Stop, Taker};
+use crate::fetch::{self, Fetch, Gather, Piece, Stop, Taker};
 use crate::random::RandomSource;
 use crate::repository::{ObjectPart, Repository};
 use crate::snapshots::Snapshot;
@@ -67,14 +67,14 @@ pub(super) fn inspect(
     stop: &Stop<'_>,
 ) -> Result<VerifyReport> {
     let packs = PackList::read(repository, stop)?;
-    let fetch = Fetch::new(repository, options.memory_bytes, stop);
+    let fetch = Fetch::new(repository, options.memory_bytes, fetch::readers(options.parallel), stop);
     let lots = Lots {
         percent: options.percent,
         random,
     };
     let mut forest = Forest::default();
     let mut report = VerifyReport::default();
-    with_readers(&fetch, options, stop, |gather| {
+    with_readers(&fetch, stop, |gather| {
         for snapshot in snapshots {
             report.snapshots += 1;
             let look = Look {

@@ -14,7 +14,7 @@ use super::trees::Forest;
 use super::{Findings, Lots, Problem, VerifyOptions, VerifyReport, count, unindexed, with_readers};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
-use crate::fetch::{Fetch, Gather, Piece, Stop, Taker};
+use crate::fetch::{self, Fetch, Gather, Piece, Stop, Taker};
 use crate::random::RandomSource;
 use crate::repository::{ObjectPart, Repository};
 use crate::snapshots;
@@ -78,13 +78,13 @@ pub(super) fn inspect(
     let unfinished = unindexed::unfinished_sessions(repository)?;
     index_blobs(repository, &mut packs, findings, stop)?;
     let packs = packs;
-    let fetch = Fetch::new(repository, options.memory_bytes, stop);
+    let fetch = Fetch::new(repository, options.memory_bytes, fetch::readers(options.parallel), stop);
     let lots = Lots {
         percent: options.percent,
         random,
     };
     let damaged = Mutex::default();
-    with_readers(&fetch, options, stop, |gather| {
+    with_readers(&fetch, stop, |gather| {
         repository.each_live_content(|entry| {
             if stop.is_set() {
                 return Err(MoverError::Cancelled);

@@ -64,7 +64,7 @@ pub(crate) struct Restore {
     parallel: Option<u16>,
 
     /// How much memory may be used for data on its way
-    #[arg(long, value_name = "SIZE", default_value = "96MiB", value_parser = parse_size, hide_short_help = true)]
+    #[arg(long, value_name = "SIZE", default_value = "160MiB", value_parser = parse_size, hide_short_help = true)]
     memory: u64,
 
     /// Which time folders get: Kopia's, that of the newest file below them; or their own
