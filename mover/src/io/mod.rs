@@ -17,11 +17,13 @@ mod request;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod traffic;
 mod uring;
 
 pub use buffer::{ALIGNMENT, AlignedBuffer, BufferPool};
 pub use read_ahead::{Extent, ReadAhead};
 pub use threads::Threads;
+pub use traffic::{Traffic, TrafficFigures};
 pub use uring::Uring;
 
 /// How bulk I/O is done.
@@ -115,12 +117,16 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// Writes the request's buffer.
     fn submit_write(&self, request: WriteRequest);
+
+    /// What it has done so far.
+    fn traffic(&self) -> &Traffic;
 }
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// Buffers that io_uring registers with the kernel, when the limit of locked memory allows. Other buffers work too.
+    /// Buffers that io_uring registers with the kernel when they are first used, as far as the limit of locked memory
+    /// allows. Other buffers work too.
     pub pool: Option<BufferPool>,
     /// How many requests io_uring keeps in the kernel at a time.
     pub depth: u32,

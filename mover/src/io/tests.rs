@@ -262,6 +262,9 @@ impl Engine for Meddling {
     fn submit_write(&self, request: WriteRequest) {
         self.inner.submit_write(request);
     }
+    fn traffic(&self) -> &Traffic {
+        self.inner.traffic()
+    }
 }
 
 fn refuse(request: ReadRequest, errno: rustix::io::Errno) {

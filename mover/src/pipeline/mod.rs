@@ -248,6 +248,14 @@ impl Driver {
         }
     }
 
+    /// What large files are read with.
+    pub(crate) fn engine(&self) -> Option<Arc<dyn Engine>> {
+        match self {
+            Self::Threads { engine, .. } => Some(engine.clone()),
+            Self::SingleThread => None,
+        }
+    }
+
     /// Runs a source through all stages. The tree holds the root unless the run was stopped before its beginning. Stages
     /// that share one thread have no profile.
     pub(crate) fn run(self, source: Source, run: Run<'_>) -> Result<(Tree, Vec<StageProfile>)> {
