@@ -24,7 +24,7 @@ pub use buffer::{ALIGNMENT, AlignedBuffer, BufferPool};
 pub use read_ahead::{Extent, ReadAhead};
 pub use threads::Threads;
 pub use traffic::{Traffic, TrafficFigures};
-pub use uring::Uring;
+pub use uring::{FirstRead, Together, Uring};
 
 /// How bulk I/O is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +117,13 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// Writes the request's buffer.
     fn submit_write(&self, request: WriteRequest);
+
+    /// Reads the beginnings of so many files together, for the calling thread; `None` where the engine has no way that
+    /// would be better than one read after the other.
+    fn together(&self, most: u32) -> Option<Together> {
+        let _ = most;
+        None
+    }
 
     /// What it has done so far.
     fn traffic(&self) -> &Traffic;

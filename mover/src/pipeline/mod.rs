@@ -10,9 +10,10 @@
 //!
 //! | queue          | limit                                  | what a place in it holds                    |
 //! |----------------|----------------------------------------|---------------------------------------------|
-//! | items          | 1024                                   | a name and its earlier entries              |
+//! | items          | 64 lists                               | up to 64 names with their earlier entries   |
 //! | large files    | 64                                     | an open file                                |
-//! | batches        | [`Limits::batches`]                    | one large chunk, or small ones up to 256 KiB |
+//! | batches        | one per visitor                        | small chunks, up to 256 KiB                 |
+//! | large chunks   | [`Limits::batches`]                    | one large chunk                             |
 //! | packs          | none: a writer takes it or nobody does | a full pack                                 |
 //! | steps          | the window of the walk                 | an entry without its bytes                  |
 //!
@@ -33,12 +34,14 @@ mod previous;
 mod profile;
 mod read;
 mod seal;
+mod small;
 mod source;
 mod split;
 mod threads;
 mod tree;
 mod visit;
 mod walk;
+mod window;
 mod write;
 
 use std::sync::Arc;

@@ -11,22 +11,31 @@ use tokio::runtime::Handle;
 use windlass_repo_format::pack::ClosedPack;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Step};
+use super::event::{Batch, Chunk, Control, Items, LargeFile, Steps};
 use super::gather::{Gathering, InFlight};
 use super::profile::{Meter, Profile};
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
+use super::small::{SmallReads, Visited, absent};
 use super::tree::Tree;
-use super::visit::{SMALL_FILE_BYTES_MAX, Visit, Visited};
+use super::visit::{SMALL_FILE_BYTES_MAX, Visit};
 use super::walk::{Walk, Walked};
+use super::window::Window;
 use super::write;
 use super::{Limits, Run, Source, StageProfile};
 use crate::error::{MoverError, Result};
+use crate::fetch::open_files_max;
 use crate::io::{BufferPool, Engine};
 use crate::repository::{FullPack, WriteSession};
 use crate::snapshot::Progress;
 
-const ITEMS_MAX: usize = 1024;
+/// Entries travel in lists of at most so many: what it costs to hand something on is paid for all of them together.
+const ITEMS_TOGETHER_MAX: usize = 64;
+/// So few travel where somebody waits for them.
+const ITEMS_TOGETHER_MIN: usize = 8;
+const ITEM_LISTS_MAX: usize = 64;
+/// So many places in the window are taken at once.
+const PLACES_TOGETHER_MAX: usize = 64;
 const LARGE_FILES_MAX: usize = 64;
 /// Small chunks travel in batches of at most so many, or of [`SMALL_FILE_BYTES_MAX`] bytes.
 const BATCH_CHUNKS_MAX: usize = 64;
@@ -78,12 +87,15 @@ pub(crate) fn run(
         profile: Profile::new(),
         turn: Mutex::default(),
     };
-    let (item_in, items) = bounded::<Item>(ITEMS_MAX);
+    let (item_in, items) = bounded::<Items>(ITEM_LISTS_MAX);
     let (large_in, large) = bounded::<LargeQueue>(LARGE_FILES_MAX);
-    let (batch_in, batches) = bounded::<Batch>(limits.batches);
+    // Memory is set aside for as many large chunks as there is room for, and for a batch of small ones of each visitor.
+    let (batch_in, batches) = bounded::<Parcel>(limits.batches + limits.visitors);
+    let (room_in, room) = bounded::<()>(limits.batches);
     let (pack_in, packs) = bounded::<ClosedPack>(0);
-    let (step_in, steps) = unbounded::<Step>();
-    let (place_in, places) = bounded::<()>(limits.window);
+    let (step_in, steps) = unbounded::<Steps>();
+    let window = &Window::new(limits.window);
+    let small = &SmallReads::new(engine.clone(), limits.visitors, open_files_max());
     let reader = ReadLarge {
         fetch: Fetch::Engine {
             engine,
@@ -107,14 +119,16 @@ pub(crate) fn run(
         }
         drop(packs);
         for _ in 0..limits.sealers {
-            let (batches, pack_in, step_in) = (batches.clone(), pack_in.clone(), step_in.clone());
-            spawn.thread("seal", move || stages.seal(&batches, &pack_in, &step_in));
+            let (batches, room) = (batches.clone(), room.clone());
+            let (pack_in, step_in) = (pack_in.clone(), step_in.clone());
+            spawn.thread("seal", move || stages.seal(&batches, &room, &pack_in, &step_in));
         }
-        drop(batches);
+        drop((batches, room));
         {
             let (batch_in, pack_in, step_in) = (batch_in.clone(), pack_in.clone(), step_in.clone());
             spawn.thread("read", move || {
-                stages.read(&reader, &large, &batch_in, &pack_in, &step_in)
+                let chunks = LargeChunks { batch_in, room_in };
+                stages.read(&reader, &large, &chunks, &pack_in, &step_in)
             });
         }
         match source {
@@ -122,24 +136,25 @@ pub(crate) fn run(
                 for _ in 0..limits.visitors {
                     let (items, large_in, visit) = (items.clone(), large_in.clone(), visit.clone());
                     let (batch_in, pack_in, step_in) = (batch_in.clone(), pack_in.clone(), step_in.clone());
-                    let work = move || stages.visit(&visit, &items, &large_in, &batch_in, &pack_in, &step_in);
+                    let work = move || stages.visit(&visit, small, &items, &large_in, &batch_in, &pack_in, &step_in);
                     spawn.thread("visit", work);
                 }
-                spawn.thread("walk", move || stages.walk(*walk, &item_in, &step_in, &place_in));
+                spawn.thread("walk", move || stages.walk(*walk, item_in, step_in, window));
             }
             Source::File(file) => {
                 drop(large_in.send(*file));
-                drop((item_in, step_in, place_in));
+                drop((item_in, step_in));
             }
         }
         drop((items, large_in, batch_in));
         let alarm = Alarm(stages);
-        let gathered = stages.gather(&mut tree, checkpoint, &steps, &places, pack_in);
+        let gathered = stages.gather(&mut tree, checkpoint, &steps, window, pack_in);
         if let Err(error) = gathered {
             stages.control.fail(stages.session, error);
         }
         // The walk may wait for a place; without anybody to give one it ends.
-        drop((steps, places));
+        drop(steps);
+        window.close();
         drop(alarm);
     });
     match control.take_error() {
@@ -188,49 +203,70 @@ impl<'scope> Spawn<'scope, '_> {
 }
 
 impl Stages<'_> {
-    fn walk(&self, mut walk: Walk, items: &Sender<Item>, steps: &Sender<Step>, places: &Sender<()>) {
+    fn walk(&self, mut walk: Walk, items: Sender<Items>, steps: Sender<Steps>, window: &Window) {
         let meter = self.profile.walk.start();
         let mut cut = false;
+        let mut found = Found::new(items, steps);
+        let mut places = 0;
         while let Some(walked) = walk.next() {
             if self.control.is_stopped() && !cut {
                 cut = true;
                 walk.cut_short();
             }
-            if meter.output(|| places.send(())).is_err() || self.control.has_failed() {
+            if places == 0 {
+                places = window.try_take(PLACES_TOGETHER_MAX);
+            }
+            if places == 0 {
+                // Nothing may be held back while this thread waits: the tree may be waiting for it.
+                found.send(&meter);
+                match meter.output(|| window.take(PLACES_TOGETHER_MAX)) {
+                    Some(taken) => places = taken,
+                    None => return,
+                }
+            }
+            places -= 1;
+            if self.control.has_failed() {
                 return;
             }
             self.progress.entries_found.fetch_add(1, Ordering::Relaxed);
-            let sent = match walked {
-                Walked::Step(step) => steps.send(step).is_ok(),
-                Walked::Item(item) => meter.output(|| items.send(item)).is_ok(),
-            };
-            if !sent {
+            if !found.push(walked, &meter) {
                 return;
             }
         }
+        found.send(&meter);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the ends of all the queues that meet here")]
     fn visit(
         &self,
         visit: &Visit,
-        items: &Receiver<Item>,
+        small: &SmallReads,
+        items: &Receiver<Items>,
         large: &Sender<LargeQueue>,
-        batches: &Sender<Batch>,
+        batches: &Sender<Parcel>,
         packs: &Sender<ClosedPack>,
-        steps: &Sender<Step>,
+        steps: &Sender<Steps>,
     ) {
         let meter = self.profile.visit.start();
-        let mut sealing = Sealing::new(self.session);
-        let mut deliver = deliver_to(packs, &meter);
-        let mut batch = OpenBatch::default();
+        let mut looked = Looked {
+            stages: self,
+            meter: &meter,
+            batches,
+            batch: OpenBatch::default(),
+            sealing: Sealing::new(self.session),
+            packs,
+            large: Vec::new(),
+            steps: Vec::new(),
+        };
+        let mut reader = small.reader();
         loop {
             // Nothing may lie in an unfinished batch while this thread waits: the tree may be waiting for it.
-            let item = match items.try_recv() {
-                Ok(item) => item,
+            let list = match items.try_recv() {
+                Ok(list) => list,
                 Err(TryRecvError::Empty) => {
-                    meter.output(|| batch.send(batches));
+                    looked.batch.send(batches, &meter);
                     match meter.input(|| items.recv()) {
-                        Ok(item) => item,
+                        Ok(list) => list,
                         Err(_) => break,
                     }
                 }
@@ -239,44 +275,35 @@ impl Stages<'_> {
             if self.control.has_failed() {
                 continue;
             }
-            if self.control.is_stopped() {
-                drop(steps.send(Step {
-                    sequence: item.sequence,
-                    event: Event::Absent,
-                }));
-                continue;
-            }
-            match visit.visit(item) {
-                Visited::Step(step) => drop(steps.send(step)),
-                Visited::Large(file, splitter) => {
-                    meter.output(|| batch.send(batches));
-                    drop(meter.output(|| large.send((file, splitter))));
+            for item in list {
+                if self.control.is_stopped() {
+                    looked.steps.push(absent(&item));
+                    continue;
                 }
-                Visited::Small(small) => {
-                    self.progress
-                        .bytes_read
-                        .fetch_add(small.bytes.len() as u64, Ordering::Relaxed);
-                    let object = small.object.clone();
-                    let mut push = |chunk: Chunk| {
-                        meter.pass(chunk.plain.len() as u64);
-                        batch.push(chunk, batches, &meter);
-                        Ok::<(), std::convert::Infallible>(())
-                    };
-                    let Ok(ending) = small.cut(&mut push);
-                    self.tell(sealing.end(&object, ending, &mut deliver), steps);
+                match visit.visit(item) {
+                    Visited::Opened(opened) => reader.push(opened, &mut |read| looked.take(read)),
+                    other => looked.take(other),
+                }
+            }
+            reader.read(&mut |read| looked.take(read));
+            looked.tell(steps);
+            if !looked.large.is_empty() {
+                looked.batch.send(batches, &meter);
+                for file in looked.large.drain(..) {
+                    drop(meter.output(|| large.send(file)));
                 }
             }
         }
-        meter.output(|| batch.send(batches));
+        looked.batch.send(batches, &meter);
     }
 
     fn read(
         &self,
         reader: &ReadLarge,
         large: &Receiver<LargeQueue>,
-        batches: &Sender<Batch>,
+        chunks: &LargeChunks,
         packs: &Sender<ClosedPack>,
-        steps: &Sender<Step>,
+        steps: &Sender<Steps>,
     ) {
         let meter = self.profile.read.start();
         let mut sealing = Sealing::new(self.session);
@@ -286,28 +313,33 @@ impl Stages<'_> {
                 continue;
             }
             let object = file.object.clone();
-            let each = |chunk: Chunk| {
-                let sent = meter.output(|| batches.send(vec![chunk]));
-                sent.map_err(|_| MoverError::SessionFailed)
-            };
+            let each = |chunk: Chunk| chunks.send(chunk, &meter);
             let ended = reader
                 .read(file, splitter, self.control, &meter, each)
                 .and_then(|ending| sealing.end(&object, ending, &mut deliver));
-            self.tell(ended, steps);
+            match ended {
+                Ok(Some(step)) => drop(steps.send(vec![step])),
+                Ok(None) => {}
+                Err(error) => self.control.fail(self.session, error),
+            }
         }
     }
 
-    fn seal(&self, batches: &Receiver<Batch>, packs: &Sender<ClosedPack>, steps: &Sender<Step>) {
+    fn seal(&self, batches: &Receiver<Parcel>, room: &Receiver<()>, packs: &Sender<ClosedPack>, steps: &Sender<Steps>) {
         let meter = self.profile.seal.start();
         let mut sealing = Sealing::new(self.session);
         let mut deliver = deliver_to(packs, &meter);
-        while let Some(batch) = meter.input(|| self.lanes_full(batches)) {
+        while let Some(batch) = meter.input(|| self.lanes_full(batches, room)) {
             meter.pass(batch.iter().map(|chunk| chunk.plain.len() as u64).sum());
             if self.control.has_failed() {
                 continue;
             }
-            let sealed = sealing.seal(batch, &mut deliver, &mut |step| drop(steps.send(step)));
+            let mut done = Steps::new();
+            let sealed = sealing.seal(batch, &mut deliver, &mut |step| done.push(step));
             meter.waited_for_output(sealing.take_waited());
+            if !done.is_empty() {
+                drop(steps.send(done));
+            }
             if let Err(error) = sealed {
                 self.control.fail(self.session, error);
             }
@@ -316,26 +348,19 @@ impl Stages<'_> {
 
     /// As many chunks as are hashed side by side, or as memory was set aside for, or as there are when no more come for a
     /// while. One thread at a time gathers them: two would share what comes, and neither would fill its lanes.
-    fn lanes_full(&self, batches: &Receiver<Batch>) -> Option<Batch> {
+    fn lanes_full(&self, batches: &Receiver<Parcel>, room: &Receiver<()>) -> Option<Batch> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut batch = batches.recv().ok()?;
+        let mut batch = batches.recv().ok()?.unpack(room);
         let mut bytes: usize = batch.iter().map(|chunk| chunk.plain.len()).sum();
         while batch.len() < self.lanes
             && bytes + self.content_max <= self.gathered
             && let Ok(more) = batches.recv_timeout(GATHER_FOR)
         {
+            let more = more.unpack(room);
             bytes += more.iter().map(|chunk| chunk.plain.len()).sum::<usize>();
             batch.extend(more);
         }
         Some(batch)
-    }
-
-    fn tell(&self, step: Result<Option<Step>>, steps: &Sender<Step>) {
-        match step {
-            Ok(Some(step)) => drop(steps.send(step)),
-            Ok(None) => {}
-            Err(error) => self.control.fail(self.session, error),
-        }
     }
 
     /// The tree's own thread: puts steps in order, and looks after the session while it waits.
@@ -343,8 +368,8 @@ impl Stages<'_> {
         &self,
         tree: &mut Tree,
         checkpoint: &mut dyn super::Checkpoint,
-        steps: &Receiver<Step>,
-        places: &Receiver<()>,
+        steps: &Receiver<Steps>,
+        window: &Window,
         packs: Sender<ClosedPack>,
     ) -> Result<()> {
         let meter = self.profile.tree.start();
@@ -356,14 +381,14 @@ impl Stages<'_> {
             in_flight: self.in_flight.clone(),
             checkpoint,
             steps,
-            places,
+            window,
             waiting: BTreeMap::new(),
             next: 0,
         };
         let mut tended = self.session.repository().now();
         loop {
             match meter.input(|| steps.recv_timeout(TEND_EVERY)) {
-                Ok(step) => gathering.put(step),
+                Ok(steps) => steps.into_iter().for_each(|step| gathering.put(step)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
@@ -393,6 +418,123 @@ fn deliver_to(packs: &Sender<ClosedPack>, meter: &Meter<'_>) -> impl FnMut(FullP
     }
 }
 
+/// Chunks on their way to be sealed.
+struct Parcel {
+    chunks: Batch,
+    /// It takes one of the places for large chunks.
+    is_large: bool,
+}
+
+impl Parcel {
+    /// What is in it, which is no longer in the queue.
+    fn unpack(self, room: &Receiver<()>) -> Batch {
+        if self.is_large {
+            let _ = room.try_recv();
+        }
+        self.chunks
+    }
+}
+
+/// The way of large chunks into the queue.
+struct LargeChunks {
+    batch_in: Sender<Parcel>,
+    room_in: Sender<()>,
+}
+
+impl LargeChunks {
+    fn send(&self, chunk: Chunk, meter: &Meter<'_>) -> Result<()> {
+        let parcel = Parcel {
+            chunks: vec![chunk],
+            is_large: true,
+        };
+        let sent = meter.output(|| self.room_in.send(()).is_ok() && self.batch_in.send(parcel).is_ok());
+        if sent { Ok(()) } else { Err(MoverError::SessionFailed) }
+    }
+}
+
+/// What the walk has found and not handed on yet.
+struct Found {
+    item_in: Sender<Items>,
+    step_in: Sender<Steps>,
+    items: Items,
+    steps: Steps,
+}
+
+impl Found {
+    fn new(item_in: Sender<Items>, step_in: Sender<Steps>) -> Self {
+        Self {
+            item_in,
+            step_in,
+            items: Items::new(),
+            steps: Steps::new(),
+        }
+    }
+
+    /// Takes in one more. False when nobody listens.
+    fn push(&mut self, walked: Walked, meter: &Meter<'_>) -> bool {
+        match walked {
+            Walked::Step(step) => self.steps.push(step),
+            Walked::Item(item) => self.items.push(item),
+        }
+        let together = self.items.len() + self.steps.len();
+        let is_due = together >= ITEMS_TOGETHER_MAX || together >= ITEMS_TOGETHER_MIN && self.item_in.is_empty();
+        !is_due || self.send(meter)
+    }
+
+    /// Hands everything on. The steps go first: whoever has an item may count on those before it having been sent.
+    fn send(&mut self, meter: &Meter<'_>) -> bool {
+        let (items, steps) = (std::mem::take(&mut self.items), std::mem::take(&mut self.steps));
+        (steps.is_empty() || self.step_in.send(steps).is_ok())
+            && (items.is_empty() || meter.output(|| self.item_in.send(items)).is_ok())
+    }
+}
+
+/// What one visitor has looked at and not handed on yet.
+struct Looked<'a, 'b> {
+    stages: &'b Stages<'a>,
+    meter: &'b Meter<'b>,
+    batches: &'b Sender<Parcel>,
+    batch: OpenBatch,
+    sealing: Sealing<'a>,
+    packs: &'b Sender<ClosedPack>,
+    /// They go behind the small files: their reader may be busy for long.
+    large: Vec<LargeQueue>,
+    steps: Steps,
+}
+
+impl Looked<'_, '_> {
+    fn take(&mut self, visited: Visited) {
+        match visited {
+            Visited::Step(step) => self.steps.push(step),
+            Visited::Opened(opened) => self.take(opened.read()),
+            Visited::Large(file, splitter) => self.large.push((file, splitter)),
+            Visited::Small(small) => {
+                let read = small.bytes.len() as u64;
+                self.stages.progress.bytes_read.fetch_add(read, Ordering::Relaxed);
+                let object = small.object.clone();
+                let Ok(ending) = small.cut(&mut |chunk: Chunk| {
+                    self.meter.pass(chunk.plain.len() as u64);
+                    self.batch.push(chunk, self.batches, self.meter);
+                    Ok::<(), std::convert::Infallible>(())
+                });
+                match self
+                    .sealing
+                    .end(&object, ending, &mut deliver_to(self.packs, self.meter))
+                {
+                    Ok(step) => self.steps.extend(step),
+                    Err(error) => self.stages.control.fail(self.stages.session, error),
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, steps: &Sender<Steps>) {
+        if !self.steps.is_empty() {
+            drop(steps.send(std::mem::take(&mut self.steps)));
+        }
+    }
+}
+
 /// Small chunks that will travel together.
 #[derive(Default)]
 struct OpenBatch {
@@ -401,18 +543,22 @@ struct OpenBatch {
 }
 
 impl OpenBatch {
-    fn push(&mut self, chunk: Chunk, batches: &Sender<Batch>, meter: &Meter<'_>) {
+    fn push(&mut self, chunk: Chunk, batches: &Sender<Parcel>, meter: &Meter<'_>) {
         self.bytes += chunk.plain.len();
         self.chunks.push(chunk);
         if self.chunks.len() >= BATCH_CHUNKS_MAX || self.bytes as u64 >= SMALL_FILE_BYTES_MAX {
-            meter.output(|| self.send(batches));
+            self.send(batches, meter);
         }
     }
 
-    fn send(&mut self, batches: &Sender<Batch>) {
+    fn send(&mut self, batches: &Sender<Parcel>, meter: &Meter<'_>) {
         if !self.chunks.is_empty() {
+            let parcel = Parcel {
+                chunks: std::mem::take(&mut self.chunks),
+                is_large: false,
+            };
             // Nobody listens only after a failure, and then nothing has to arrive.
-            drop(batches.send(std::mem::take(&mut self.chunks)));
+            drop(meter.output(|| batches.send(parcel)));
             self.bytes = 0;
         }
     }

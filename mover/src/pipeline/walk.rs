@@ -159,7 +159,7 @@ impl Walk {
             Standing::Closed(_) | Standing::Lost => return self.leave(),
         };
         match level.names.next() {
-            Ok(Some(name)) if name.is_other => self.other(&directory, name.bytes),
+            Ok(Some(name)) if name.is_other => self.other(&directory, name),
             Ok(Some(name)) => self.directory(&directory, name.bytes),
             Ok(None) => self.leave(),
             Err(error) => {
@@ -242,7 +242,10 @@ impl Walk {
         some
     }
 
-    fn other(&mut self, directory: &Arc<OpenDirectory>, name: Vec<u8>) -> Option<Walked> {
+    fn other(&mut self, directory: &Arc<OpenDirectory>, name: Name) -> Option<Walked> {
+        let Name {
+            bytes: name, is_file, ..
+        } = name;
         let level = self.levels.last_mut()?;
         let relative = directory.relative_of(&name);
         if level.rules.is_ignored(&relative, false) {
@@ -262,6 +265,7 @@ impl Walk {
             sequence: self.number(),
             directory: directory.clone(),
             name,
+            is_file,
             previous,
             max_file_size,
             one_file_system,
@@ -403,6 +407,7 @@ fn read_names(directory: &OpenDirectory) -> io::Result<SortedNames> {
         };
         sorter.push(Name {
             is_other: !is_directory,
+            is_file: entry.file_type() == FileType::RegularFile,
             bytes: name.to_vec(),
         })?;
     }

@@ -13,6 +13,9 @@ use super::{BufferPool, Engine, EngineKind, ReadRequest, Traffic, WriteRequest};
 use ring::Ring;
 
 mod ring;
+mod together;
+
+pub use together::{FirstRead, Together};
 
 /// The engine with an io_uring. Its thread sleeps in the kernel until a request is done or the bell rings.
 pub struct Uring {
@@ -96,6 +99,10 @@ impl Engine for Uring {
 
     fn submit_write(&self, request: WriteRequest) {
         self.submit(request);
+    }
+
+    fn together(&self, most: u32) -> Option<Together> {
+        Together::new(most).ok()
     }
 
     fn traffic(&self) -> &Traffic {
