@@ -8,7 +8,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 /// Names of this many bytes are sorted in memory; more are sorted in runs on disk and merged.
 pub(crate) const SORT_BYTES_MAX: usize = 8 << 20;
 /// What a name costs in memory besides its bytes.
-const NAME_OVERHEAD: usize = 48;
+pub(crate) const NAME_OVERHEAD: usize = 48;
 
 /// A directory's child: ordered as Kopia stores a directory, directories first, each group by raw name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

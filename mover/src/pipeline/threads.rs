@@ -205,6 +205,7 @@ impl<'scope> Spawn<'scope, '_> {
 impl Stages<'_> {
     fn walk(&self, mut walk: Walk, items: Sender<Items>, steps: Sender<Steps>, window: &Window) {
         let meter = self.profile.walk.start();
+        walk.send_scouts();
         let mut cut = false;
         let mut found = Found::new(items, steps);
         let mut places = 0;

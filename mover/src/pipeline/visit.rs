@@ -257,7 +257,7 @@ impl Visit {
         // Links cannot have attributes of a user's making.
         let extended_attributes = match file {
             Some(file) => self.extended.of_open(device, file),
-            None => is_file && self.extended.of_entry(device, item.directory.as_fd(), &item.name),
+            None => is_file && self.extended.of_entry(device, &item.directory, &item.name),
         };
         Notes {
             more_links: is_file && attributes.links > 1,
