@@ -112,24 +112,26 @@ pub(super) struct Entering {
     pub slot: Option<Slot>,
 }
 
-/// A directory that was entered: what the tree is told, and where the walk goes on.
-pub(super) type Entered = Box<(Event, Level)>;
+/// What came of entering a directory.
+#[derive(Debug)]
+pub(super) enum Entered {
+    /// What the tree is told, and where the walk goes on.
+    In(Box<(Event, Level)>),
+    /// There is none of that name any more.
+    Gone,
+    /// Its names take more than was allowed.
+    TooLarge,
+}
 
 impl Entering {
     /// Opens the directory, lists it and reads its rules.
     pub(super) fn enter(self) -> io::Result<Entered> {
-        let entered = self.enter_small(SORT_BYTES_MAX, usize::MAX, Previous::WINDOW)?;
-        entered.ok_or_else(|| io::Error::other("a directory has no end"))
+        self.enter_small(usize::MAX, Previous::WINDOW)
     }
 
     /// As [`Entering::enter`], unless the names take more than so many bytes. Of earlier directories so many entries are
     /// read at once.
-    pub(super) fn enter_small(
-        self,
-        sort_bytes_max: usize,
-        bytes_max: usize,
-        window: usize,
-    ) -> io::Result<Option<Entered>> {
+    pub(super) fn enter_small(self, bytes_max: usize, window: usize) -> io::Result<Entered> {
         let Self {
             repository,
             extended,
@@ -139,17 +141,20 @@ impl Entering {
             previous,
             slot,
         } = self;
-        let (fd, attributes) = open_child(&parent, &name)?;
+        let (fd, attributes) = match open_child(&parent, &name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entered::Gone),
+            opened => opened?,
+        };
         let policy = parent.policy.enter(&String::from_utf8_lossy(&name));
         let (path, relative) = (parent.path_of(&name), parent.relative_of(&name));
         let directory = OpenDirectory::new(fd, attributes.device, path, relative, policy).in_place(slot);
-        let Some(names) = read_names(&directory, sort_bytes_max, bytes_max)? else {
-            return Ok(None);
+        let Some(names) = read_names(&directory, bytes_max)? else {
+            return Ok(Entered::TooLarge);
         };
         let previous = Previous::open(&repository, previous, window);
         let event = enter_event(&directory, name, attributes, &extended);
         let level = Level::new(directory, names, previous, Some(&rules))?;
-        Ok(Some(Box::new((event, level))))
+        Ok(Entered::In(Box::new((event, level))))
     }
 }
 
@@ -163,7 +168,7 @@ fn open_child(parent: &OpenDirectory, name: &[u8]) -> io::Result<(OwnedFd, Attri
 impl Level {
     /// The root of a walk.
     pub(super) fn root(directory: OpenDirectory, previous: Previous) -> io::Result<Self> {
-        let names = read_names(&directory, SORT_BYTES_MAX, usize::MAX)?;
+        let names = read_names(&directory, usize::MAX)?;
         Self::new(directory, names.unwrap_or_default(), previous, None)
     }
 
@@ -216,8 +221,8 @@ pub(super) fn enter_event(
 }
 
 /// The names in a directory, sorted; `None` when they take more than `bytes_max`.
-fn read_names(directory: &OpenDirectory, sort_bytes_max: usize, bytes_max: usize) -> io::Result<Option<SortedNames>> {
-    let mut sorter = NameSorter::new(sort_bytes_max);
+fn read_names(directory: &OpenDirectory, bytes_max: usize) -> io::Result<Option<SortedNames>> {
+    let mut sorter = NameSorter::new(SORT_BYTES_MAX);
     let mut bytes = 0;
     for entry in directory.read()? {
         let entry = entry?;

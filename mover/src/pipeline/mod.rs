@@ -22,6 +22,7 @@
 //!
 //! A stage that meets an error says so in [`Control`] and goes on emptying its queue, so that nobody waits for it.
 
+mod crowd;
 mod event;
 mod extended;
 mod file_object;
@@ -30,6 +31,7 @@ mod inline;
 mod level;
 mod names;
 mod object_writer;
+mod parcels;
 mod plain;
 mod previous;
 mod profile;
@@ -203,7 +205,8 @@ impl Limits {
             + (self.extents_for(measures.content_max) * Self::EXTENT_LEN) as u64
             + packs
             + compressed
-            + self.visitors as u64 * 2 * visit::SMALL_FILE_BYTES_MAX
+            // What a visitor reads together, what it has read, and what of that waits for a sealer.
+            + self.visitors as u64 * 3 * visit::SMALL_FILE_BYTES_MAX
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::runtime::Handle;
 use windlass_repo_format::id::ObjectId;
 
 use super::level::{Entered, Entering};
-use super::names::SORT_BYTES_MAX;
 use crate::fetch::{Slot, Slots};
 
 /// Names of this many bytes are left to the walk.
@@ -111,11 +110,12 @@ impl Scouts {
 }
 
 fn run(errand: Errand) {
-    let entered = errand
-        .entering
-        .enter_small(SORT_BYTES_MAX, NAMES_BYTES_MAX, EARLIER_ENTRIES_MAX);
-    // Too large, or the walk has ended meanwhile: no answer is one.
-    let _ = entered.transpose().map(|entered| errand.answer.send(entered));
+    let entered = errand.entering.enter_small(NAMES_BYTES_MAX, EARLIER_ENTRIES_MAX);
+    // No answer is one as well: it is too large.
+    if !matches!(entered, Ok(Entered::TooLarge)) {
+        // The walk may have ended meanwhile.
+        let _ = errand.answer.send(entered);
+    }
 }
 
 impl Drop for Scouts {

@@ -11,34 +11,30 @@ use tokio::runtime::Handle;
 use windlass_repo_format::pack::ClosedPack;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
+use super::crowd::{Crowd, ThreadClock};
 use super::event::{Batch, Chunk, Control, Items, LargeFile, Steps};
 use super::gather::{Gathering, InFlight};
-use super::profile::{Meter, Profile};
+use super::parcels::{Found, LargeChunks, Looked, OpenBatch, Parcel, deliver_to};
+use super::profile::Profile;
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
 use super::small::{SmallReads, Visited, absent};
 use super::tree::Tree;
-use super::visit::{SMALL_FILE_BYTES_MAX, Visit};
-use super::walk::{Walk, Walked};
+use super::visit::Visit;
+use super::walk::Walk;
 use super::window::Window;
 use super::write;
 use super::{Limits, Run, Source, StageProfile};
 use crate::error::{MoverError, Result};
 use crate::fetch::open_files_max;
 use crate::io::{BufferPool, Engine};
-use crate::repository::{FullPack, WriteSession};
+use crate::repository::WriteSession;
 use crate::snapshot::Progress;
 
-/// Entries travel in lists of at most so many: what it costs to hand something on is paid for all of them together.
-const ITEMS_TOGETHER_MAX: usize = 64;
-/// So few travel where somebody waits for them.
-const ITEMS_TOGETHER_MIN: usize = 8;
 const ITEM_LISTS_MAX: usize = 64;
 /// So many places in the window are taken at once.
 const PLACES_TOGETHER_MAX: usize = 64;
 const LARGE_FILES_MAX: usize = 64;
-/// Small chunks travel in batches of at most so many, or of [`SMALL_FILE_BYTES_MAX`] bytes.
-const BATCH_CHUNKS_MAX: usize = 64;
 /// How long a sealer waits for one more chunk to be hashed beside those it has.
 const GATHER_FOR: Duration = Duration::from_millis(20);
 /// How often the tree looks whether something is due besides steps.
@@ -57,6 +53,8 @@ struct Stages<'a> {
     gathered: usize,
     content_max: usize,
     profile: Profile,
+    /// Who looks at files.
+    crowd: Crowd,
     /// Held by the sealer that gathers chunks.
     turn: Mutex<()>,
 }
@@ -75,6 +73,7 @@ pub(crate) fn run(
         progress,
         checkpoint,
     } = run;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let stages = Stages {
         session,
         control: &control,
@@ -85,6 +84,7 @@ pub(crate) fn run(
         gathered: usize::try_from(limits.gathered).unwrap_or(usize::MAX),
         content_max: visit.content_max,
         profile: Profile::new(),
+        crowd: Crowd::new(cores, limits.visitors),
         turn: Mutex::default(),
     };
     let (item_in, items) = bounded::<Items>(ITEM_LISTS_MAX);
@@ -250,7 +250,9 @@ impl Stages<'_> {
     ) {
         let meter = self.profile.visit.start();
         let mut looked = Looked {
-            stages: self,
+            session: self.session,
+            control: self.control,
+            progress: self.progress,
             meter: &meter,
             batches,
             batch: OpenBatch::default(),
@@ -260,8 +262,13 @@ impl Stages<'_> {
             steps: Vec::new(),
         };
         let mut reader = small.reader();
+        let mut clock = ThreadClock::new();
         loop {
             // Nothing may lie in an unfinished batch while this thread waits: the tree may be waiting for it.
+            let inside = self.crowd.try_enter().unwrap_or_else(|| {
+                looked.batch.send(batches, &meter);
+                meter.input(|| self.crowd.enter())
+            });
             let list = match items.try_recv() {
                 Ok(list) => list,
                 Err(TryRecvError::Empty) => {
@@ -276,6 +283,8 @@ impl Stages<'_> {
             if self.control.has_failed() {
                 continue;
             }
+            let waited = meter.output_so_far();
+            clock.start();
             for item in list {
                 if self.control.is_stopped() {
                     looked.steps.push(absent(&item));
@@ -288,6 +297,10 @@ impl Stages<'_> {
             }
             reader.read(&mut |read| looked.take(read));
             looked.tell(steps);
+            if let Some(spent) = clock.stop(meter.output_so_far() - waited) {
+                self.crowd.tell(spent);
+            }
+            drop(inside);
             if !looked.large.is_empty() {
                 looked.batch.send(batches, &meter);
                 for file in looked.large.drain(..) {
@@ -406,161 +419,6 @@ impl Stages<'_> {
                 tended = now;
                 gathering.tend(&mut sink)?;
             }
-        }
-    }
-}
-
-/// Gives full packs to a writer; the place of each is kept until one has taken it.
-fn deliver_to(packs: &Sender<ClosedPack>, meter: &Meter<'_>) -> impl FnMut(FullPack<'_>) -> Result<()> {
-    |full| {
-        let sent = meter.output(|| packs.send(full.pack));
-        drop(full.place);
-        sent.map_err(|_| MoverError::SessionFailed)
-    }
-}
-
-/// Chunks on their way to be sealed.
-struct Parcel {
-    chunks: Batch,
-    /// It takes one of the places for large chunks.
-    is_large: bool,
-}
-
-impl Parcel {
-    /// What is in it, which is no longer in the queue.
-    fn unpack(self, room: &Receiver<()>) -> Batch {
-        if self.is_large {
-            let _ = room.try_recv();
-        }
-        self.chunks
-    }
-}
-
-/// The way of large chunks into the queue.
-struct LargeChunks {
-    batch_in: Sender<Parcel>,
-    room_in: Sender<()>,
-}
-
-impl LargeChunks {
-    fn send(&self, chunk: Chunk, meter: &Meter<'_>) -> Result<()> {
-        let parcel = Parcel {
-            chunks: vec![chunk],
-            is_large: true,
-        };
-        let sent = meter.output(|| self.room_in.send(()).is_ok() && self.batch_in.send(parcel).is_ok());
-        if sent { Ok(()) } else { Err(MoverError::SessionFailed) }
-    }
-}
-
-/// What the walk has found and not handed on yet.
-struct Found {
-    item_in: Sender<Items>,
-    step_in: Sender<Steps>,
-    items: Items,
-    steps: Steps,
-}
-
-impl Found {
-    fn new(item_in: Sender<Items>, step_in: Sender<Steps>) -> Self {
-        Self {
-            item_in,
-            step_in,
-            items: Items::new(),
-            steps: Steps::new(),
-        }
-    }
-
-    /// Takes in one more. False when nobody listens.
-    fn push(&mut self, walked: Walked, meter: &Meter<'_>) -> bool {
-        match walked {
-            Walked::Step(step) => self.steps.push(step),
-            Walked::Item(item) => self.items.push(item),
-        }
-        let together = self.items.len() + self.steps.len();
-        let is_due = together >= ITEMS_TOGETHER_MAX || together >= ITEMS_TOGETHER_MIN && self.item_in.is_empty();
-        !is_due || self.send(meter)
-    }
-
-    /// Hands everything on. The steps go first: whoever has an item may count on those before it having been sent.
-    fn send(&mut self, meter: &Meter<'_>) -> bool {
-        let (items, steps) = (std::mem::take(&mut self.items), std::mem::take(&mut self.steps));
-        (steps.is_empty() || self.step_in.send(steps).is_ok())
-            && (items.is_empty() || meter.output(|| self.item_in.send(items)).is_ok())
-    }
-}
-
-/// What one visitor has looked at and not handed on yet.
-struct Looked<'a, 'b> {
-    stages: &'b Stages<'a>,
-    meter: &'b Meter<'b>,
-    batches: &'b Sender<Parcel>,
-    batch: OpenBatch,
-    sealing: Sealing<'a>,
-    packs: &'b Sender<ClosedPack>,
-    /// They go behind the small files: their reader may be busy for long.
-    large: Vec<LargeQueue>,
-    steps: Steps,
-}
-
-impl Looked<'_, '_> {
-    fn take(&mut self, visited: Visited) {
-        match visited {
-            Visited::Step(step) => self.steps.push(step),
-            Visited::Opened(opened) => self.take(opened.read()),
-            Visited::Large(file, splitter) => self.large.push((file, splitter)),
-            Visited::Small(small) => {
-                let read = small.bytes.len() as u64;
-                self.stages.progress.bytes_read.fetch_add(read, Ordering::Relaxed);
-                let object = small.object.clone();
-                let Ok(ending) = small.cut(&mut |chunk: Chunk| {
-                    self.meter.pass(chunk.plain.len() as u64);
-                    self.batch.push(chunk, self.batches, self.meter);
-                    Ok::<(), std::convert::Infallible>(())
-                });
-                match self
-                    .sealing
-                    .end(&object, ending, &mut deliver_to(self.packs, self.meter))
-                {
-                    Ok(step) => self.steps.extend(step),
-                    Err(error) => self.stages.control.fail(self.stages.session, error),
-                }
-            }
-        }
-    }
-
-    fn tell(&mut self, steps: &Sender<Steps>) {
-        if !self.steps.is_empty() {
-            drop(steps.send(std::mem::take(&mut self.steps)));
-        }
-    }
-}
-
-/// Small chunks that will travel together.
-#[derive(Default)]
-struct OpenBatch {
-    chunks: Batch,
-    bytes: usize,
-}
-
-impl OpenBatch {
-    fn push(&mut self, chunk: Chunk, batches: &Sender<Parcel>, meter: &Meter<'_>) {
-        self.bytes += chunk.plain.len();
-        self.chunks.push(chunk);
-        if self.chunks.len() >= BATCH_CHUNKS_MAX || self.bytes as u64 >= SMALL_FILE_BYTES_MAX {
-            self.send(batches, meter);
-        }
-    }
-
-    fn send(&mut self, batches: &Sender<Parcel>, meter: &Meter<'_>) {
-        if !self.chunks.is_empty() {
-            let parcel = Parcel {
-                chunks: std::mem::take(&mut self.chunks),
-                is_large: false,
-            };
-            // Nobody listens only after a failure, and then nothing has to arrive.
-            drop(meter.output(|| batches.send(parcel)));
-            self.bytes = 0;
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Walk {
     /// Directories that may be open, those of entries that are still being looked at included.
     places: Slots,
     /// The root, before its first name is asked for.
-    pending: Option<Entered>,
+    pending: Option<Box<(Event, Level)>>,
     /// Who opens directories ahead of the walk.
     scouts: Option<Scouts>,
     next: Sequence,
@@ -339,12 +339,13 @@ impl Walk {
 
     fn entered(&mut self, parent: &OpenDirectory, name: &[u8], answer: io::Result<Entered>) -> Option<Walked> {
         match answer {
-            Ok(entered) => {
+            Ok(Entered::In(entered)) => {
                 let (event, level) = *entered;
                 self.levels.push(level);
                 self.step(event)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.step(Event::Absent),
+            Ok(Entered::Gone) => self.step(Event::Absent),
+            Ok(Entered::TooLarge) => self.entered(parent, name, Err(io::Error::other("the folder has no end"))),
             Err(error) => {
                 let relative = parent.relative_of(name);
                 self.step(failure(&parent.policy, relative, &error, Failed::Directory))
