@@ -100,8 +100,13 @@ impl PreviousDirectory {
 
     fn find(&mut self, repository: &Repository, is_other_wanted: bool, name: &[u8]) -> Option<DirEntry> {
         loop {
-            if let Some(entry) = self.window.get(name).filter(|entry| is_other(entry) == is_other_wanted) {
-                return Some(entry.clone());
+            // Each name is asked for once.
+            if self
+                .window
+                .get(name)
+                .is_some_and(|entry| is_other(entry) == is_other_wanted)
+            {
+                return self.window.remove(name);
             }
             let is_ahead = self
                 .reached
