@@ -71,6 +71,7 @@ impl Together {
     }
 
     fn read_some(&mut self, reads: &mut [FirstRead<'_>]) {
+        let mut left = 0;
         for (mark, read) in reads.iter_mut().enumerate() {
             let len = u32::try_from(read.room.len()).unwrap_or(u32::MAX);
             let entry = opcode::Read::new(types::Fd(read.file.as_raw_fd()), read.room.as_mut_ptr(), len)
@@ -81,17 +82,17 @@ impl Together {
             // kernel has answered every entry: until then nobody else frees, moves or touches them. Nothing in between
             // can panic.
             if unsafe { self.ring.submission().push(&entry) }.is_err() {
-                // There is an entry for each; a process that lets its buffers dangle must not go on.
-                std::process::abort();
+                break; // there is room for each; one without is not made
             }
+            left += 1;
         }
-        let mut left = reads.len();
+        let mut busy = None;
         while left > 0 {
             if let Err(error) = self.ring.submit_and_wait(left)
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 // The entries are still in the queue or in the kernel: only another try helps.
-                tracing::warn!(%error, "io_uring is busy");
+                busy = Some(error);
                 std::thread::sleep(Duration::from_millis(1));
             }
             for completion in self.ring.completion() {
@@ -101,6 +102,9 @@ impl Together {
                     read.result = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
                 }
             }
+        }
+        if let Some(error) = busy {
+            tracing::warn!(%error, "io_uring was busy");
         }
     }
 }
