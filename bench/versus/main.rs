@@ -19,6 +19,7 @@ mod report;
 mod results;
 mod room;
 mod stop;
+mod traffic;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

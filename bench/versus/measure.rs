@@ -15,6 +15,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde::Serialize;
 
 use crate::room::{Building, Room};
+use crate::traffic::Traffic;
 use crate::{Result, disk, stop};
 
 const SAMPLING: Duration = Duration::from_millis(10);
@@ -40,6 +41,8 @@ pub(crate) struct Run {
     pub cpu_seconds: f64,
     /// The most anonymous memory that was seen, in bytes.
     pub peak_bytes: u64,
+    /// How it read and wrote, in the words of a program that says so.
+    pub traffic: Option<Traffic>,
     /// Why it does not count, if it does not.
     pub failure: Option<String>,
     /// What it wrote to standard output.
@@ -107,6 +110,7 @@ impl Stopwatch {
             synced_seconds: synced.as_secs_f64(),
             cpu_seconds,
             peak_bytes,
+            traffic: None,
             failure,
             output: fs::read(self.folder.join("output")).unwrap_or_default(),
         })

@@ -12,6 +12,7 @@ use crate::data::{Kind, Source};
 use crate::many_contents::mint;
 use crate::measure::{Allowance, Run, Stopwatch};
 use crate::results::Table;
+use crate::traffic::Traffic;
 use crate::{Result, disk};
 
 /// What is the same in all races.
@@ -178,6 +179,7 @@ impl Race<'_> {
         let copies = !contestant.program.keeps_a_repository();
         if matches!(work, Work::First | Work::Next) {
             contestant.made(&run.output)?;
+            run.traffic = Traffic::told(&run.output);
         }
         if (copies || work == Work::Restore) && matches!(round, Round::Timed(1)) {
             run.failure = disk::assert_same(&source.folder, target).err();

@@ -141,6 +141,7 @@ pub(crate) mod tests {
             synced_seconds: seconds + 1.0,
             cpu_seconds: seconds * 2.0,
             peak_bytes: 100 << 20,
+            traffic: None,
             failure: None,
             output: Vec::new(),
         }

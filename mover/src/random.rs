@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use aws_lc_rs::rand::SecureRandom;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 /// A source of random bytes: names of packs, nonces, salts, temporary file names.
 pub trait RandomSource: Send + Sync + std::fmt::Debug {
@@ -10,16 +10,23 @@ pub trait RandomSource: Send + Sync + std::fmt::Debug {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// The cryptographic generator, seeded by the operating system. The only one for real repositories.
+/// The cryptographic generator of the operating system. The only one for real repositories.
+///
+/// Not that of the library of ciphers: it collects jitter of its own first, which takes longer than opening a repository
+/// does otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemRandom;
 
 impl RandomSource for SystemRandom {
     /// Panics when the operating system gives no randomness: going on without would reuse nonces.
     fn fill(&self, bytes: &mut [u8]) {
-        aws_lc_rs::rand::SystemRandom::new()
-            .fill(bytes)
-            .expect("the operating system provides randomness");
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
+                Err(rustix::io::Errno::INTR) => {}
+                came => filled += came.expect("the operating system provides randomness"),
+            }
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! The bucket room: page-aligned memory of a fixed total, lent out and given back.
 
 use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::Arc;
 
 /// What O_DIRECT wants of memory, offsets and lengths, in bytes. Some disks are content with 512.
 pub const ALIGNMENT: usize = 4096;
@@ -121,20 +120,28 @@ impl Drop for AlignedBuffer {
             home: None,
             ..*self
         };
-        let given_back = pool.give_back.try_send((number, buffer));
-        debug_assert!(given_back.is_ok(), "the pool has room for each of its buffers");
+        pool.free().push((number, buffer));
+        pool.given_back.notify_one();
     }
 }
 
 /// A fixed number of buffers of a fixed size: a budget that cannot be exceeded. Clones share the buffers.
+///
+/// The buffer that came back last is lent first, so that who needs few at a time touches few: the others take no memory.
 #[derive(Clone)]
 pub struct BufferPool(Arc<Inner>);
 
 struct Inner {
     count: usize,
     buffer_len: usize,
-    give_back: Sender<(usize, AlignedBuffer)>,
-    free: Receiver<(usize, AlignedBuffer)>,
+    free: Mutex<Vec<(usize, AlignedBuffer)>>,
+    given_back: Condvar,
+}
+
+impl Inner {
+    fn free(&self) -> MutexGuard<'_, Vec<(usize, AlignedBuffer)>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl BufferPool {
@@ -143,17 +150,13 @@ impl BufferPool {
     pub fn new(count: usize, buffer_len: usize) -> Self {
         let count = count.max(1);
         let buffer_len = buffer_len.max(1).next_multiple_of(ALIGNMENT);
-        let (give_back, free) = bounded(count);
-        for number in 0..count {
-            give_back
-                .try_send((number, AlignedBuffer::new(buffer_len)))
-                .expect("the channel has room for each buffer");
-        }
+        let numbers = (0..count).rev();
+        let free = numbers.map(|number| (number, AlignedBuffer::new(buffer_len)));
         Self(Arc::new(Inner {
             count,
             buffer_len,
-            give_back,
-            free,
+            free: Mutex::new(free.collect()),
+            given_back: Condvar::new(),
         }))
     }
 
@@ -174,17 +177,24 @@ impl BufferPool {
 
     /// How many buffers are free at this moment.
     pub fn free(&self) -> usize {
-        self.0.free.len()
+        self.0.free().len()
     }
 
     /// An empty buffer, as soon as one is free. Whoever holds buffers and waits for more may wait for ever.
     pub fn take(&self) -> AlignedBuffer {
-        self.lend(self.0.free.recv().expect("the pool itself holds the sending end"))
+        let mut free = self.0.free();
+        loop {
+            if let Some(taken) = free.pop() {
+                return self.lend(taken);
+            }
+            free = self.0.given_back.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// An empty buffer, if one is free.
     pub fn try_take(&self) -> Option<AlignedBuffer> {
-        self.0.free.try_recv().ok().map(|taken| self.lend(taken))
+        let taken = self.0.free().pop();
+        taken.map(|taken| self.lend(taken))
     }
 
     fn lend(&self, (number, mut buffer): (usize, AlignedBuffer)) -> AlignedBuffer {
@@ -244,6 +254,13 @@ mod tests {
         drop(part);
         assert!(pool.take().is_empty(), "a lent buffer is empty");
         assert_eq!(pool.free(), 1);
+    }
+
+    #[test]
+    fn who_needs_one_at_a_time_gets_the_same_one() {
+        let pool = BufferPool::new(3, 1);
+        let numbers = [(); 5].map(|()| pool.take().number_in(&pool));
+        assert_eq!(numbers, [Some(0); 5]);
     }
 
     #[test]

@@ -17,12 +17,14 @@ mod request;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod traffic;
 mod uring;
 
 pub use buffer::{ALIGNMENT, AlignedBuffer, BufferPool};
 pub use read_ahead::{Extent, ReadAhead};
 pub use threads::Threads;
-pub use uring::Uring;
+pub use traffic::{Traffic, TrafficFigures};
+pub use uring::{FirstRead, Together, Uring};
 
 /// How bulk I/O is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,12 +117,23 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// Writes the request's buffer.
     fn submit_write(&self, request: WriteRequest);
+
+    /// Reads the beginnings of so many files together, for the calling thread; `None` where the engine has no way that
+    /// would be better than one read after the other.
+    fn together(&self, most: u32) -> Option<Together> {
+        let _ = most;
+        None
+    }
+
+    /// What it has done so far.
+    fn traffic(&self) -> &Traffic;
 }
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// Buffers that io_uring registers with the kernel, when the limit of locked memory allows. Other buffers work too.
+    /// Buffers that io_uring registers with the kernel when they are first used, as far as the limit of locked memory
+    /// allows. Other buffers work too.
     pub pool: Option<BufferPool>,
     /// How many requests io_uring keeps in the kernel at a time.
     pub depth: u32,

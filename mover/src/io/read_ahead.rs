@@ -230,6 +230,7 @@ impl Iterator for ReadAhead {
         if self.finished {
             return None;
         }
+        let was_direct = self.direct;
         let step = if self.direct {
             self.next_direct()
         } else {
@@ -253,6 +254,9 @@ impl Iterator for ReadAhead {
         }
         let offset = self.offset;
         self.offset += bytes.len() as u64;
+        self.engine
+            .traffic()
+            .pass(bytes.len() as u64, was_direct && self.direct);
         Some(Ok(Extent { offset, bytes }))
     }
 }

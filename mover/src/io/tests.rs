@@ -262,6 +262,9 @@ impl Engine for Meddling {
     fn submit_write(&self, request: WriteRequest) {
         self.inner.submit_write(request);
     }
+    fn traffic(&self) -> &Traffic {
+        self.inner.traffic()
+    }
 }
 
 fn refuse(request: ReadRequest, errno: rustix::io::Errno) {
@@ -545,4 +548,80 @@ fn the_choice_is_explained() {
         EngineKind::Threads => assert!(why.contains("io_uring cannot be used here: "), "{why}"),
     }
     assert_eq!(pool.free(), 2, "registering gives the buffers back");
+}
+
+#[test]
+fn reads_made_together_are_those_of_the_standard_library() {
+    let pool = BufferPool::new(1, 1);
+    let sizes = [0, 1, 100, 4095, 4096, 4097, 65_537, 256 << 10];
+    for engine in engines(&pool) {
+        // Fewer at a time than there are.
+        let Some(mut together) = engine.together(3) else {
+            assert_eq!(engine.kind(), EngineKind::Threads);
+            continue;
+        };
+        for directory in directories() {
+            for room_len in [1, 4096, 300_000] {
+                let wanted: Vec<Vec<u8>> = sizes.iter().map(|size| pattern(*size)).collect();
+                let paths = wanted.iter().map(|bytes| written(directory.path(), bytes));
+                let files: Vec<File> = paths.map(|path| opened(&path)).collect();
+                let mut rooms = vec![vec![0; room_len]; files.len()];
+                let pairs = files.iter().zip(&mut rooms);
+                let mut reads: Vec<FirstRead<'_>> = pairs.map(|(file, room)| FirstRead::new(file, room)).collect();
+                together.read(&mut reads);
+                for (read, wanted) in reads.iter().zip(&wanted) {
+                    let mut twin = vec![0; room_len];
+                    let came = read.file.read_at(&mut twin, 0).unwrap();
+                    assert_eq!(read.result.as_ref().ok(), Some(&came), "{} bytes", wanted.len());
+                    assert!(read.room[..came] == wanted[..came] && twin == read.room);
+                }
+            }
+        }
+        together.read(&mut []);
+        let (folder, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let good = opened(&written(folder.path(), b"here"));
+        let bad = opened(directory.path());
+        let mut rooms = [[0; 8]; 2];
+        let [first, second] = &mut rooms;
+        let mut reads = [FirstRead::new(&bad, first), FirstRead::new(&good, second)];
+        together.read(&mut reads);
+        let error = reads[0].result.as_ref().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(
+            reads[1].result.as_ref().ok(),
+            Some(&4),
+            "one that fails takes none with it"
+        );
+        assert_eq!(&reads[1].room[..5], b"here\0");
+    }
+}
+
+#[test]
+fn an_engine_says_what_it_did() {
+    let pool = BufferPool::new(8, 64 << 10);
+    let directory = tempfile::tempdir().unwrap();
+    let len = (2 << 20) + 5;
+    let path = written(directory.path(), &pattern(len));
+    for (number, engine) in engines(&pool).into_iter().enumerate() {
+        let reader = ReadAhead::new(Arc::clone(&engine), pool.clone(), opened(&path), 6).unwrap();
+        let is_direct = reader.is_direct();
+        collect(reader).unwrap();
+        let seen = engine.traffic().figures();
+        assert_eq!(seen.direct_bytes + seen.cached_bytes, len as u64, "{seen:?}");
+        if is_direct {
+            assert!(
+                seen.reads >= 33 && seen.in_flight_max >= 1 && seen.in_flight_max <= 8,
+                "{seen:?}"
+            );
+            assert!(
+                seen.in_flight_mean >= 1.0 && seen.in_flight_mean <= seen.in_flight_max as f64,
+                "{seen:?}"
+            );
+            assert!(seen.direct_bytes >= 2 << 20, "{seen:?}");
+            // The engines are: threads, io_uring with the pool, io_uring without.
+            let registered = seen.registered_bytes > 0;
+            assert!(number == 1 || !registered, "{seen:?}");
+            assert!(seen.registered_bytes + seen.plain_bytes >= 2 << 20, "{seen:?}");
+        }
+    }
 }

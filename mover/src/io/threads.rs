@@ -2,12 +2,13 @@
 
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::request::{Operation, Request};
-use super::{Engine, EngineKind, ReadRequest, WriteRequest};
+use super::{Engine, EngineKind, ReadRequest, Traffic, WriteRequest};
 
 /// The engine for machines where io_uring is forbidden. Memory: the threads' stacks.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct Threads {
     /// Empty only while the engine is dropped.
     requests: Option<Sender<Request>>,
     threads: Vec<JoinHandle<()>>,
+    traffic: Arc<Traffic>,
 }
 
 impl Threads {
@@ -24,12 +26,13 @@ impl Threads {
         let mut engine = Self {
             requests: Some(requests),
             threads: Vec::new(),
+            traffic: Arc::default(),
         };
         for number in 0..count.max(1) {
-            let queue = queue.clone();
+            let (queue, traffic) = (queue.clone(), Arc::clone(&engine.traffic));
             let thread = std::thread::Builder::new()
                 .name(format!("io-{number}"))
-                .spawn(move || serve(&queue))?;
+                .spawn(move || serve(&queue, &traffic))?;
             engine.threads.push(thread);
         }
         Ok(engine)
@@ -61,6 +64,10 @@ impl Engine for Threads {
     fn submit_write(&self, request: WriteRequest) {
         self.submit(request);
     }
+
+    fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
 }
 
 impl Drop for Threads {
@@ -73,10 +80,15 @@ impl Drop for Threads {
     }
 }
 
-fn serve(queue: &Receiver<Request>) {
+fn serve(queue: &Receiver<Request>, traffic: &Traffic) {
     for mut request in queue {
         let outcome = match request.operation {
-            Operation::Read => read(&mut request),
+            Operation::Read => {
+                traffic.read_begins();
+                let outcome = read(&mut request);
+                traffic.read_ends(outcome.as_ref().map_or(0, |len| *len as u64), false);
+                outcome
+            }
             Operation::Write => write(&request),
         };
         request.complete(outcome);
@@ -85,7 +97,7 @@ fn serve(queue: &Receiver<Request>) {
 
 fn read(request: &mut Request) -> io::Result<usize> {
     let (offset, len) = (request.offset, request.len);
-    let file = std::sync::Arc::clone(&request.file);
+    let file = Arc::clone(&request.file);
     let room = &mut request.buffer_mut().room_mut()[..len];
     loop {
         match file.read_at(room, offset) {

@@ -94,6 +94,8 @@ pub(crate) struct Item {
     pub sequence: Sequence,
     pub directory: Arc<OpenDirectory>,
     pub name: Vec<u8>,
+    /// The directory says that it is a regular file.
+    pub is_file: bool,
     /// The entries of this name in earlier snapshots, the best one first.
     pub previous: Vec<DirEntry>,
     /// Larger entries are left out.
@@ -133,6 +135,10 @@ impl Pieces for Chunk {
 
 /// Chunks that travel together: one large one, or many small ones.
 pub(crate) type Batch = Vec<Chunk>;
+
+/// Entries that travel together: to be looked at, or known.
+pub(crate) type Items = Vec<Item>;
+pub(crate) type Steps = Vec<Step>;
 
 /// How a run is stopped: by its owner, or by the first error of any stage.
 #[derive(Debug)]

@@ -9,6 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::io::Errno;
 
+use super::source::OpenDirectory;
+
 /// Room for the names of an entry's attributes. Where more are found, there are some.
 const NAMES_LEN_MAX: usize = 4096;
 /// Set by the system's policy on every file and given anew to restored ones: nothing is lost.
@@ -27,11 +29,20 @@ impl Extended {
     }
 
     /// As [`Self::of_open`], of an entry of an open directory, without opening it.
-    pub(crate) fn of_entry(&self, device: u64, directory: impl AsFd, name: &[u8]) -> bool {
-        // There is no call that takes a directory and a name.
-        let directory = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
-        let path = Path::new(&directory).join(OsStr::from_bytes(name));
-        self.ask(device, |names| rustix::fs::llistxattr(&path, names))
+    ///
+    /// There is no call that takes a directory and a name. A path costs a quarter of the way through `/proc`, which is gone
+    /// where the path has become another one or is too long.
+    pub(crate) fn of_entry(&self, device: u64, directory: &OpenDirectory, name: &[u8]) -> bool {
+        self.ask(device, |names| {
+            if directory.path.is_absolute() {
+                match rustix::fs::llistxattr(directory.path_of(name), &mut *names) {
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::ACCESS | Errno::LOOP) => {}
+                    answer => return answer,
+                }
+            }
+            let directory = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
+            rustix::fs::llistxattr(Path::new(&directory).join(OsStr::from_bytes(name)), names)
+        })
     }
 
     fn ask(&self, device: u64, list: impl FnOnce(&mut [u8]) -> rustix::io::Result<usize>) -> bool {

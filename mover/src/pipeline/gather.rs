@@ -10,12 +10,16 @@ use crossbeam_channel::Receiver;
 use windlass_repo_format::snapshot::checkpointed_name;
 
 use super::Checkpoint;
-use super::event::{Event, Sequence, Step};
+use super::event::{Event, Sequence, Step, Steps};
 use super::file_object::FileObject;
 use super::tree::{Ahead, Tree};
+use super::window::Window;
 use crate::blocking::block_on;
 use crate::error::Result;
 use crate::repository::{ContentSink, WriteSession};
+
+/// So many places in the window are given back at once.
+const GIVEN_BACK_TOGETHER: u64 = 256;
 
 /// Why a checkpoint is not whole.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
@@ -48,9 +52,9 @@ pub(crate) struct Gathering<'a> {
     pub session: &'a WriteSession,
     pub in_flight: Arc<InFlight>,
     pub checkpoint: &'a mut dyn Checkpoint,
-    pub steps: &'a Receiver<Step>,
-    /// The places that steps take in the window, given back when their turn comes.
-    pub places: &'a Receiver<()>,
+    pub steps: &'a Receiver<Steps>,
+    /// Where the places are that steps take, given back when their turn comes.
+    pub window: &'a Window,
     pub waiting: BTreeMap<Sequence, Event>,
     pub next: Sequence,
 }
@@ -64,12 +68,18 @@ impl Gathering<'_> {
 
     /// Gives the tree the steps whose turn has come.
     pub(crate) fn advance(&mut self, sink: &mut dyn ContentSink) -> Result<()> {
+        let first = self.next;
+        let mut given = 0;
         while let Some(event) = self.waiting.remove(&self.next) {
             self.next += 1;
             self.tree.take(event, sink)?;
-            // A single file takes no place.
-            let _ = self.places.try_recv();
+            // Some at a time, but not so many that the walk has nothing to do meanwhile.
+            if self.next - first - given >= GIVEN_BACK_TOGETHER {
+                self.window.give(GIVEN_BACK_TOGETHER as usize);
+                given += GIVEN_BACK_TOGETHER;
+            }
         }
+        self.window.give((self.next - first - given) as usize);
         Ok(())
     }
 
@@ -87,8 +97,8 @@ impl Gathering<'_> {
     /// whoever sent a step or began a file knew of all directories before it, so that their steps have arrived as well.
     fn write_checkpoint(&mut self, sink: &mut dyn ContentSink) -> Result<()> {
         let in_flight: Vec<Arc<FileObject>> = self.in_flight.files().values().cloned().collect();
-        while let Ok(step) = self.steps.try_recv() {
-            self.put(step);
+        while let Ok(steps) = self.steps.try_recv() {
+            steps.into_iter().for_each(|step| self.put(step));
         }
         self.advance(sink)?;
         let mut unfinished = BTreeMap::new();

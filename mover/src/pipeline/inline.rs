@@ -7,18 +7,21 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::never;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::event::{Chunk, Control, Event, LargeFile, Step};
+use super::event::{Chunk, Control, LargeFile, Step};
 use super::gather::{Gathering, InFlight};
 use super::profile::Profile;
 use super::read::{Fetch, ReadLarge};
 use super::seal::Sealing;
+use super::small::{Visited, absent};
 use super::tree::Tree;
-use super::visit::{SmallFile, Visited};
+use super::visit::SmallFile;
 use super::walk::Walked;
+use super::window::Window;
 use super::{Run, Source};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::repository::{FullPack, WriteSession};
+use crate::snapshot::Progress;
 
 pub(crate) fn run(source: Source, run: Run<'_>) -> Result<Tree> {
     let session = run.session;
@@ -66,7 +69,7 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
             in_flight,
             checkpoint,
             steps: &never(),
-            places: &never(),
+            window: &Window::new(1),
             waiting: BTreeMap::new(),
             next: 0,
         },
@@ -86,19 +89,8 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
                 }
                 let step = match walked {
                     Walked::Step(step) => step,
-                    Walked::Item(item) if control.is_stopped() => Step {
-                        sequence: item.sequence,
-                        event: Event::Absent,
-                    },
-                    Walked::Item(item) => match visit.visit(item) {
-                        Visited::Step(step) => step,
-                        Visited::Large(large, splitter) => complete(stages.large(large, splitter)?)?,
-                        Visited::Small(small) => {
-                            let read = small.bytes.len() as u64;
-                            progress.bytes_read.fetch_add(read, Ordering::Relaxed);
-                            complete(stages.small(small)?)?
-                        }
-                    },
+                    Walked::Item(item) if control.is_stopped() => absent(&item),
+                    Walked::Item(item) => stages.visited(visit.visit(item), &progress)?,
                 };
                 stages.take(step)?;
                 stages.tend()?;
@@ -110,6 +102,19 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
 }
 
 impl Stages<'_> {
+    fn visited(&mut self, visited: Visited, progress: &Progress) -> Result<Step> {
+        match visited {
+            Visited::Step(step) => Ok(step),
+            Visited::Opened(opened) => self.visited(opened.read(), progress),
+            Visited::Large(large, splitter) => complete(self.large(large, splitter)?),
+            Visited::Small(small) => {
+                let read = small.bytes.len() as u64;
+                progress.bytes_read.fetch_add(read, Ordering::Relaxed);
+                complete(self.small(small)?)
+            }
+        }
+    }
+
     /// Reads a large file; between two of its chunks the session is looked after.
     fn large(&mut self, large: LargeFile, splitter: SplitterAlgorithm) -> Result<Option<Step>> {
         let object = large.object.clone();

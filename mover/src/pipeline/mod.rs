@@ -10,9 +10,10 @@
 //!
 //! | queue          | limit                                  | what a place in it holds                    |
 //! |----------------|----------------------------------------|---------------------------------------------|
-//! | items          | 1024                                   | a name and its earlier entries              |
+//! | items          | 64 lists                               | up to 64 names with their earlier entries   |
 //! | large files    | 64                                     | an open file                                |
-//! | batches        | [`Limits::batches`]                    | one large chunk, or small ones up to 256 KiB |
+//! | batches        | one per visitor                        | small chunks, up to 256 KiB                 |
+//! | large chunks   | [`Limits::batches`]                    | one large chunk                             |
 //! | packs          | none: a writer takes it or nobody does | a full pack                                 |
 //! | steps          | the window of the walk                 | an entry without its bytes                  |
 //!
@@ -21,25 +22,31 @@
 //!
 //! A stage that meets an error says so in [`Control`] and goes on emptying its queue, so that nobody waits for it.
 
+mod crowd;
 mod event;
 mod extended;
 mod file_object;
 mod gather;
 mod inline;
+mod level;
 mod names;
 mod object_writer;
+mod parcels;
 mod plain;
 mod previous;
 mod profile;
 mod read;
 mod rota;
+mod scouts;
 mod seal;
+mod small;
 mod source;
 mod split;
 mod threads;
 mod tree;
 mod visit;
 mod walk;
+mod window;
 mod write;
 
 use std::sync::Arc;
@@ -199,7 +206,8 @@ impl Limits {
             + (self.extents_for(measures.content_max) * Self::EXTENT_LEN) as u64
             + packs
             + compressed
-            + self.visitors as u64 * 2 * visit::SMALL_FILE_BYTES_MAX
+            // What a visitor reads together, what it has read, and what of that waits for a sealer.
+            + self.visitors as u64 * 3 * visit::SMALL_FILE_BYTES_MAX
     }
 }
 
@@ -246,6 +254,14 @@ impl Driver {
         match self {
             Self::Threads { limits, .. } => limits.open_packs,
             Self::SingleThread => 1,
+        }
+    }
+
+    /// What large files are read with.
+    pub(crate) fn engine(&self) -> Option<Arc<dyn Engine>> {
+        match self {
+            Self::Threads { engine, .. } => Some(engine.clone()),
+            Self::SingleThread => None,
         }
     }
 

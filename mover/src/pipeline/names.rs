@@ -8,13 +8,15 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 /// Names of this many bytes are sorted in memory; more are sorted in runs on disk and merged.
 pub(crate) const SORT_BYTES_MAX: usize = 8 << 20;
 /// What a name costs in memory besides its bytes.
-const NAME_OVERHEAD: usize = 48;
+pub(crate) const NAME_OVERHEAD: usize = 48;
 
 /// A directory's child: ordered as Kopia stores a directory, directories first, each group by raw name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name {
     pub is_other: bool,
     pub bytes: Vec<u8>,
+    /// The directory says that it is a regular file.
+    pub is_file: bool,
 }
 
 /// Collects names in any order.
@@ -59,7 +61,7 @@ impl NameSorter {
         let mut run = BufWriter::new(tempfile::tempfile()?);
         for name in self.held.drain(..) {
             let len = u16::try_from(name.bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))?;
-            run.write_all(&[u8::from(name.is_other)])?;
+            run.write_all(&[u8::from(name.is_other) | u8::from(name.is_file) << 1])?;
             run.write_all(&len.to_be_bytes())?;
             run.write_all(&name.bytes)?;
         }
@@ -119,7 +121,8 @@ fn read_name(run: &mut impl Read) -> io::Result<Option<Name>> {
     let mut bytes = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
     run.read_exact(&mut bytes)?;
     Ok(Some(Name {
-        is_other: head[0] != 0,
+        is_other: head[0] & 1 != 0,
+        is_file: head[0] & 2 != 0,
         bytes,
     }))
 }
@@ -139,9 +142,10 @@ mod tests {
     proptest! {
         #[test]
         fn runs_on_disk_give_the_same_order_as_memory(
-            names in proptest::collection::vec((any::<bool>(), proptest::collection::vec(1u8.., 1..20)), 0..200),
+            names in proptest::collection::vec((0..3u8, proptest::collection::vec(1u8.., 1..20)), 0..200),
         ) {
-            let names: Vec<Name> = names.into_iter().map(|(is_other, bytes)| Name { is_other, bytes }).collect();
+            let name = |(kind, bytes)| Name { is_other: kind > 0, bytes, is_file: kind > 1 };
+            let names: Vec<Name> = names.into_iter().map(name).collect();
             let mut expected = names.clone();
             expected.sort();
             prop_assert_eq!(&sorted(&names, usize::MAX), &expected);

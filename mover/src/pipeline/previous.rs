@@ -9,9 +9,6 @@ use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 use crate::blocking::block_on;
 use crate::repository::{DirectoryEntries, Repository};
 
-/// So many entries of one earlier directory are held at a time.
-const WINDOW: usize = 20_000;
-
 /// The directories at one path in the earlier snapshots, the best snapshot first.
 #[derive(Debug, Default)]
 pub(crate) struct Previous {
@@ -28,9 +25,12 @@ struct PreviousDirectory {
 }
 
 impl Previous {
-    /// The directories with these objects. One that cannot be read is as if it were not there: its files are read
-    /// anew.
-    pub(crate) fn open(repository: &Repository, mut objects: Vec<ObjectId>) -> Self {
+    /// So many entries of one earlier directory are held at a time.
+    pub(crate) const WINDOW: usize = 20_000;
+
+    /// The directories with these objects, so many entries of each to begin with. One that cannot be read is as if it were
+    /// not there: its files are read anew.
+    pub(crate) fn open(repository: &Repository, mut objects: Vec<ObjectId>, window: usize) -> Self {
         let mut seen = Vec::new();
         objects.retain(|object| {
             let is_new = !seen.contains(object);
@@ -39,7 +39,7 @@ impl Previous {
         });
         let directories = objects
             .into_iter()
-            .map(|object| PreviousDirectory::open(repository, object));
+            .map(|object| PreviousDirectory::open(repository, object, window));
         Self {
             directories: directories.collect(),
         }
@@ -66,20 +66,20 @@ fn is_lossy(name: &[u8]) -> bool {
 }
 
 impl PreviousDirectory {
-    fn open(repository: &Repository, object: ObjectId) -> Self {
+    fn open(repository: &Repository, object: ObjectId, window: usize) -> Self {
         let rest = Some(repository.directory_entries(object));
         let mut directory = Self {
             window: HashMap::new(),
             reached: None,
             rest,
         };
-        directory.fill(repository);
+        directory.fill(repository, window);
         directory
     }
 
-    fn fill(&mut self, repository: &Repository) {
+    fn fill(&mut self, repository: &Repository, window: usize) {
         self.window.clear();
-        while self.window.len() < WINDOW {
+        while self.window.len() < window {
             let Some(rest) = self.rest.as_mut() else { return };
             match block_on(rest.next(repository)) {
                 Ok(Some(entry)) => {
@@ -100,8 +100,13 @@ impl PreviousDirectory {
 
     fn find(&mut self, repository: &Repository, is_other_wanted: bool, name: &[u8]) -> Option<DirEntry> {
         loop {
-            if let Some(entry) = self.window.get(name).filter(|entry| is_other(entry) == is_other_wanted) {
-                return Some(entry.clone());
+            // Each name is asked for once.
+            if self
+                .window
+                .get(name)
+                .is_some_and(|entry| is_other(entry) == is_other_wanted)
+            {
+                return self.window.remove(name);
             }
             let is_ahead = self
                 .reached
@@ -110,7 +115,7 @@ impl PreviousDirectory {
             if self.rest.is_none() || !is_ahead {
                 return None;
             }
-            self.fill(repository);
+            self.fill(repository, Previous::WINDOW);
         }
     }
 }

@@ -128,6 +128,11 @@ impl Meter<'_> {
         went
     }
 
+    /// How long the thread has waited for the stage behind so far.
+    pub(crate) fn output_so_far(&self) -> Duration {
+        self.output.get()
+    }
+
     /// Waits that were measured elsewhere.
     pub(crate) fn waited_for_output(&self, time: Duration) {
         self.output.set(self.output.get() + time);

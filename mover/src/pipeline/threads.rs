@@ -11,26 +11,33 @@ use tokio::runtime::Handle;
 use windlass_repo_format::pack::ClosedPack;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::event::{Batch, Chunk, Control, Event, Item, LargeFile, Step};
+use super::crowd::{Crowd, ThreadClock};
+use super::event::{Chunk, Control, Items, LargeFile, Steps};
 use super::gather::{Gathering, InFlight};
-use super::profile::{Meter, Profile};
+use super::parcels::{Found, LargeChunks, Looked, OpenBatch, Parcel, deliver_to};
+use super::profile::Profile;
 use super::read::{Fetch, ReadLarge};
 use super::rota::Rota;
 use super::seal::Sealing;
+use super::small::{SmallReads, Visited, absent};
 use super::tree::Tree;
-use super::visit::{SMALL_FILE_BYTES_MAX, Visit, Visited};
-use super::walk::{Walk, Walked};
+use super::visit::Visit;
+use super::walk::Walk;
+use super::window::Window;
 use super::write;
 use super::{Limits, Run, Source, StageProfile};
 use crate::error::{MoverError, Result};
+use crate::fetch::open_files_max;
 use crate::io::{BufferPool, Engine};
-use crate::repository::{FullPack, WriteSession};
+use crate::repository::WriteSession;
 use crate::snapshot::Progress;
 
-const ITEMS_MAX: usize = 1024;
+const ITEM_LISTS_MAX: usize = 64;
+/// So many places in the window are taken at once.
+const PLACES_TOGETHER_MAX: usize = 64;
+/// So many files that a sealer has completed are told of at once.
+const STEPS_TOGETHER_MAX: usize = 64;
 const LARGE_FILES_MAX: usize = 64;
-/// Small chunks travel in batches of at most so many, or of [`SMALL_FILE_BYTES_MAX`] bytes.
-const BATCH_CHUNKS_MAX: usize = 64;
 /// How long a sealer waits for one more chunk to be hashed beside those it has.
 const GATHER_FOR: Duration = Duration::from_millis(20);
 /// As [`GATHER_FOR`], while a large file is being read.
@@ -51,8 +58,12 @@ struct Stages<'a> {
     gathered: usize,
     content_max: usize,
     profile: Profile,
+    /// Who looks at files.
+    crowd: Crowd,
     /// Of the sealers.
     rota: Rota,
+    /// So many batches in the queue are more than the sealers at work keep up with.
+    backlog: usize,
     /// The reading stage is in the midst of a file.
     reads_large: AtomicBool,
 }
@@ -71,6 +82,7 @@ pub(crate) fn run(
         progress,
         checkpoint,
     } = run;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let stages = Stages {
         session,
         control: &control,
@@ -81,15 +93,20 @@ pub(crate) fn run(
         gathered: usize::try_from(limits.gathered).unwrap_or(usize::MAX),
         content_max: visit.content_max,
         profile: Profile::new(),
+        crowd: Crowd::new(cores, limits.visitors),
         rota: Rota::default(),
+        backlog: limits.batches.max(1),
         reads_large: AtomicBool::new(false),
     };
-    let (item_in, items) = bounded::<Item>(ITEMS_MAX);
+    let (item_in, items) = bounded::<Items>(ITEM_LISTS_MAX);
     let (large_in, large) = bounded::<LargeQueue>(LARGE_FILES_MAX);
-    let (batch_in, batches) = bounded::<Batch>(limits.batches);
+    // Memory is set aside for as many large chunks as there is room for, and for a batch of small ones of each visitor.
+    let (batch_in, batches) = bounded::<Parcel>(limits.batches + limits.visitors);
+    let (room_in, room) = bounded::<()>(limits.batches);
     let (pack_in, packs) = bounded::<ClosedPack>(0);
-    let (step_in, steps) = unbounded::<Step>();
-    let (place_in, places) = bounded::<()>(limits.window);
+    let (step_in, steps) = unbounded::<Steps>();
+    let window = &Window::new(limits.window);
+    let small = &SmallReads::new(engine.clone(), limits.visitors, open_files_max());
     let reader = ReadLarge {
         fetch: Fetch::Engine {
             engine,
@@ -113,14 +130,16 @@ pub(crate) fn run(
         }
         drop(packs);
         for _ in 0..limits.sealers {
-            let (batches, pack_in, step_in) = (batches.clone(), pack_in.clone(), step_in.clone());
-            spawn.thread("seal", move || stages.seal(&batches, &pack_in, &step_in));
+            let (batches, room) = (batches.clone(), room.clone());
+            let (pack_in, step_in) = (pack_in.clone(), step_in.clone());
+            spawn.thread("seal", move || stages.seal(&batches, &room, &pack_in, &step_in));
         }
-        drop(batches);
+        drop((batches, room));
         {
             let (batch_in, pack_in, step_in) = (batch_in.clone(), pack_in.clone(), step_in.clone());
             spawn.thread("read", move || {
-                stages.read(&reader, &large, &batch_in, &pack_in, &step_in)
+                let chunks = LargeChunks { batch_in, room_in };
+                stages.read(&reader, &large, &chunks, &pack_in, &step_in)
             });
         }
         match source {
@@ -128,24 +147,25 @@ pub(crate) fn run(
                 for _ in 0..limits.visitors {
                     let (items, large_in, visit) = (items.clone(), large_in.clone(), visit.clone());
                     let (batch_in, pack_in, step_in) = (batch_in.clone(), pack_in.clone(), step_in.clone());
-                    let work = move || stages.visit(&visit, &items, &large_in, &batch_in, &pack_in, &step_in);
+                    let work = move || stages.visit(&visit, small, &items, &large_in, &batch_in, &pack_in, &step_in);
                     spawn.thread("visit", work);
                 }
-                spawn.thread("walk", move || stages.walk(*walk, &item_in, &step_in, &place_in));
+                spawn.thread("walk", move || stages.walk(*walk, item_in, step_in, window));
             }
             Source::File(file) => {
                 drop(large_in.send(*file));
-                drop((item_in, step_in, place_in));
+                drop((item_in, step_in));
             }
         }
         drop((items, large_in, batch_in));
         let alarm = Alarm(stages);
-        let gathered = stages.gather(&mut tree, checkpoint, &steps, &places, pack_in);
+        let gathered = stages.gather(&mut tree, checkpoint, &steps, window, pack_in);
         if let Err(error) = gathered {
             stages.control.fail(stages.session, error);
         }
         // The walk may wait for a place; without anybody to give one it ends.
-        drop((steps, places));
+        drop(steps);
+        window.close();
         drop(alarm);
     });
     match control.take_error() {
@@ -194,49 +214,78 @@ impl<'scope> Spawn<'scope, '_> {
 }
 
 impl Stages<'_> {
-    fn walk(&self, mut walk: Walk, items: &Sender<Item>, steps: &Sender<Step>, places: &Sender<()>) {
+    fn walk(&self, mut walk: Walk, items: Sender<Items>, steps: Sender<Steps>, window: &Window) {
         let meter = self.profile.walk.start();
+        walk.send_scouts();
         let mut cut = false;
+        let mut found = Found::new(items, steps);
+        let mut places = 0;
         while let Some(walked) = walk.next() {
             if self.control.is_stopped() && !cut {
                 cut = true;
                 walk.cut_short();
             }
-            if meter.output(|| places.send(())).is_err() || self.control.has_failed() {
+            if places == 0 {
+                places = window.try_take(PLACES_TOGETHER_MAX);
+            }
+            if places == 0 {
+                // Nothing may be held back while this thread waits: the tree may be waiting for it.
+                found.send(&meter);
+                match meter.output(|| window.take(PLACES_TOGETHER_MAX)) {
+                    Some(taken) => places = taken,
+                    None => return,
+                }
+            }
+            places -= 1;
+            if self.control.has_failed() {
                 return;
             }
             self.progress.entries_found.fetch_add(1, Ordering::Relaxed);
-            let sent = match walked {
-                Walked::Step(step) => steps.send(step).is_ok(),
-                Walked::Item(item) => meter.output(|| items.send(item)).is_ok(),
-            };
-            if !sent {
+            if !found.push(walked, &meter) {
                 return;
             }
         }
+        found.send(&meter);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the ends of all the queues that meet here")]
     fn visit(
         &self,
         visit: &Visit,
-        items: &Receiver<Item>,
+        small: &SmallReads,
+        items: &Receiver<Items>,
         large: &Sender<LargeQueue>,
-        batches: &Sender<Batch>,
+        batches: &Sender<Parcel>,
         packs: &Sender<ClosedPack>,
-        steps: &Sender<Step>,
+        steps: &Sender<Steps>,
     ) {
         let meter = self.profile.visit.start();
-        let mut sealing = Sealing::new(self.session);
-        let mut deliver = deliver_to(packs, &meter);
-        let mut batch = OpenBatch::default();
+        let mut looked = Looked {
+            session: self.session,
+            control: self.control,
+            progress: self.progress,
+            meter: &meter,
+            batches,
+            batch: OpenBatch::default(),
+            sealing: Sealing::new(self.session),
+            packs,
+            large: Vec::new(),
+            steps: Vec::new(),
+        };
+        let mut reader = small.reader();
+        let mut clock = ThreadClock::new();
         loop {
             // Nothing may lie in an unfinished batch while this thread waits: the tree may be waiting for it.
-            let item = match items.try_recv() {
-                Ok(item) => item,
+            let inside = self.crowd.try_enter().unwrap_or_else(|| {
+                looked.batch.send(batches, &meter);
+                meter.input(|| self.crowd.enter())
+            });
+            let list = match items.try_recv() {
+                Ok(list) => list,
                 Err(TryRecvError::Empty) => {
-                    meter.output(|| batch.send(batches));
+                    looked.batch.send(batches, &meter);
                     match meter.input(|| items.recv()) {
-                        Ok(item) => item,
+                        Ok(list) => list,
                         Err(_) => break,
                     }
                 }
@@ -245,44 +294,41 @@ impl Stages<'_> {
             if self.control.has_failed() {
                 continue;
             }
-            if self.control.is_stopped() {
-                drop(steps.send(Step {
-                    sequence: item.sequence,
-                    event: Event::Absent,
-                }));
-                continue;
-            }
-            match visit.visit(item) {
-                Visited::Step(step) => drop(steps.send(step)),
-                Visited::Large(file, splitter) => {
-                    meter.output(|| batch.send(batches));
-                    drop(meter.output(|| large.send((file, splitter))));
+            let waited = meter.output_so_far();
+            clock.start();
+            for item in list {
+                if self.control.is_stopped() {
+                    looked.steps.push(absent(&item));
+                    continue;
                 }
-                Visited::Small(small) => {
-                    self.progress
-                        .bytes_read
-                        .fetch_add(small.bytes.len() as u64, Ordering::Relaxed);
-                    let object = small.object.clone();
-                    let mut push = |chunk: Chunk| {
-                        meter.pass(chunk.plain.len() as u64);
-                        batch.push(chunk, batches, &meter);
-                        Ok::<(), std::convert::Infallible>(())
-                    };
-                    let Ok(ending) = small.cut(&mut push);
-                    self.tell(sealing.end(&object, ending, &mut deliver), steps);
+                match visit.visit(item) {
+                    Visited::Opened(opened) => reader.push(opened, &mut |read| looked.take(read)),
+                    other => looked.take(other),
+                }
+            }
+            reader.read(&mut |read| looked.take(read));
+            looked.tell(steps);
+            if let Some(spent) = clock.stop(meter.output_so_far() - waited) {
+                self.crowd.tell(spent);
+            }
+            drop(inside);
+            if !looked.large.is_empty() {
+                looked.batch.send(batches, &meter);
+                for file in looked.large.drain(..) {
+                    drop(meter.output(|| large.send(file)));
                 }
             }
         }
-        meter.output(|| batch.send(batches));
+        looked.batch.send(batches, &meter);
     }
 
     fn read(
         &self,
         reader: &ReadLarge,
         large: &Receiver<LargeQueue>,
-        batches: &Sender<Batch>,
+        chunks: &LargeChunks,
         packs: &Sender<ClosedPack>,
-        steps: &Sender<Step>,
+        steps: &Sender<Steps>,
     ) {
         let meter = self.profile.read.start();
         let mut sealing = Sealing::new(self.session);
@@ -292,19 +338,19 @@ impl Stages<'_> {
                 continue;
             }
             let object = file.object.clone();
-            let each = |chunk: Chunk| {
-                let sent = meter.output(|| batches.send(vec![chunk]));
-                sent.map_err(|_| MoverError::SessionFailed)
-            };
+            let each = |chunk: Chunk| chunks.send(chunk, &meter);
             self.reads_large.store(true, Ordering::Relaxed);
             let ending = reader.read(file, splitter, self.control, &meter, each);
             self.reads_large.store(!large.is_empty(), Ordering::Relaxed);
-            let ended = ending.and_then(|ending| sealing.end(&object, ending, &mut deliver));
-            self.tell(ended, steps);
+            match ending.and_then(|ending| sealing.end(&object, ending, &mut deliver)) {
+                Ok(Some(step)) => drop(steps.send(vec![step])),
+                Ok(None) => {}
+                Err(error) => self.control.fail(self.session, error),
+            }
         }
     }
 
-    fn seal(&self, batches: &Receiver<Batch>, packs: &Sender<ClosedPack>, steps: &Sender<Step>) {
+    fn seal(&self, batches: &Receiver<Parcel>, room: &Receiver<()>, packs: &Sender<ClosedPack>, steps: &Sender<Steps>) {
         let meter = self.profile.seal.start();
         let mut sealing = Sealing::new(self.session);
         let mut deliver = deliver_to(packs, &meter);
@@ -316,7 +362,7 @@ impl Stages<'_> {
                 if sealing.len() == 0 && shift.has_company() {
                     break;
                 }
-                if !meter.input(|| self.fill_lanes(batches, &mut sealing, &mut patience)) {
+                if !meter.input(|| self.fill_lanes(batches, room, &mut sealing, &mut patience)) {
                     return;
                 }
                 if self.control.has_failed() {
@@ -324,7 +370,17 @@ impl Stages<'_> {
                     continue;
                 }
                 let held = sealing.held();
-                let sealed = sealing.seal_next(&mut deliver, &mut |step| drop(steps.send(step)));
+                let mut done = Steps::new();
+                // Small chunks come many at a time: as long as the lanes stay full, their files are told of together.
+                let sealed = loop {
+                    let sealed = sealing.seal_next(&mut deliver, &mut |step| done.push(step));
+                    if sealed.is_err() || sealing.len() < self.lanes.max(1) || done.len() >= STEPS_TOGETHER_MAX {
+                        break sealed;
+                    }
+                };
+                if !done.is_empty() {
+                    drop(steps.send(done));
+                }
                 meter.pass((held - sealing.held()) as u64);
                 meter.waited_for_output(sealing.take_waited());
                 if let Err(error) = sealed {
@@ -336,7 +392,13 @@ impl Stages<'_> {
 
     /// Takes in as many chunks as are hashed side by side, or as memory was set aside for, or as there are when no more
     /// come for a while; that is waited for once, until some come again. False when there is nothing to seal and will not be.
-    fn fill_lanes(&self, batches: &Receiver<Batch>, sealing: &mut Sealing<'_>, patience: &mut Duration) -> bool {
+    fn fill_lanes(
+        &self,
+        batches: &Receiver<Parcel>,
+        room: &Receiver<()>,
+        sealing: &mut Sealing<'_>,
+        patience: &mut Duration,
+    ) -> bool {
         while sealing.len() == 0 || (sealing.len() < self.lanes && sealing.held() + self.content_max <= self.gathered) {
             let came = match sealing.len() {
                 0 => batches.recv().ok(),
@@ -346,10 +408,10 @@ impl Stages<'_> {
                 *patience = Duration::ZERO;
                 return sealing.len() > 0;
             };
-            sealing.put(batch);
+            sealing.put(batch.unpack(room));
             *patience = GATHER_FOR;
         }
-        if batches.is_full() {
+        if batches.len() >= self.backlog {
             self.rota.call();
         }
         true
@@ -357,7 +419,7 @@ impl Stages<'_> {
 
     /// While a large file is being read more will come, and nobody behind needs what waits here: then a slow disk is given
     /// more time.
-    fn wait_for_more(&self, batches: &Receiver<Batch>, patience: Duration) -> Option<Batch> {
+    fn wait_for_more(&self, batches: &Receiver<Parcel>, patience: Duration) -> Option<Parcel> {
         let deadline = Instant::now() + GATHER_LONG;
         loop {
             match batches.recv_timeout(patience) {
@@ -373,21 +435,13 @@ impl Stages<'_> {
         }
     }
 
-    fn tell(&self, step: Result<Option<Step>>, steps: &Sender<Step>) {
-        match step {
-            Ok(Some(step)) => drop(steps.send(step)),
-            Ok(None) => {}
-            Err(error) => self.control.fail(self.session, error),
-        }
-    }
-
     /// The tree's own thread: puts steps in order, and looks after the session while it waits.
     fn gather(
         &self,
         tree: &mut Tree,
         checkpoint: &mut dyn super::Checkpoint,
-        steps: &Receiver<Step>,
-        places: &Receiver<()>,
+        steps: &Receiver<Steps>,
+        window: &Window,
         packs: Sender<ClosedPack>,
     ) -> Result<()> {
         let meter = self.profile.tree.start();
@@ -399,14 +453,14 @@ impl Stages<'_> {
             in_flight: self.in_flight.clone(),
             checkpoint,
             steps,
-            places,
+            window,
             waiting: BTreeMap::new(),
             next: 0,
         };
         let mut tended = self.session.repository().now();
         loop {
             match meter.input(|| steps.recv_timeout(TEND_EVERY)) {
-                Ok(step) => gathering.put(step),
+                Ok(steps) => steps.into_iter().for_each(|step| gathering.put(step)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
@@ -423,40 +477,6 @@ impl Stages<'_> {
                 tended = now;
                 gathering.tend(&mut sink)?;
             }
-        }
-    }
-}
-
-/// Gives full packs to a writer; the place of each is kept until one has taken it.
-fn deliver_to(packs: &Sender<ClosedPack>, meter: &Meter<'_>) -> impl FnMut(FullPack<'_>) -> Result<()> {
-    |full| {
-        let sent = meter.output(|| packs.send(full.pack));
-        drop(full.place);
-        sent.map_err(|_| MoverError::SessionFailed)
-    }
-}
-
-/// Small chunks that will travel together.
-#[derive(Default)]
-struct OpenBatch {
-    chunks: Batch,
-    bytes: usize,
-}
-
-impl OpenBatch {
-    fn push(&mut self, chunk: Chunk, batches: &Sender<Batch>, meter: &Meter<'_>) {
-        self.bytes += chunk.plain.len();
-        self.chunks.push(chunk);
-        if self.chunks.len() >= BATCH_CHUNKS_MAX || self.bytes as u64 >= SMALL_FILE_BYTES_MAX {
-            meter.output(|| self.send(batches));
-        }
-    }
-
-    fn send(&mut self, batches: &Sender<Batch>) {
-        if !self.chunks.is_empty() {
-            // Nobody listens only after a failure, and then nothing has to arrive.
-            drop(batches.send(std::mem::take(&mut self.chunks)));
-            self.bytes = 0;
         }
     }
 }

@@ -1,37 +1,27 @@
 //! The looking stage: an item comes in; it is found unchanged, read if it is small, or handed on to be read in parts.
 //!
 //! Run by many threads, because a cold disk answers many questions at once. Budget: 60,000 files of 4 KiB per second
-//! cold on 32 threads; holds one small file per thread; waits for the file system.
+//! cold; holds the small files of one thread that are read together; waits for the file system.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::snapshot::{DirEntry, EntryKind};
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
-use super::event::{Chunk, Event, Item, LargeFile, Notes, Origin, Step};
+use super::event::{Chunk, Event, Item, Notes, Origin, Step};
 use super::extended::Extended;
 use super::file_object::{Ending, FileObject};
 use super::object_writer::MetadataFormat;
+use super::small::{Opened, Visited};
 use super::source::{Attributes, FileKind};
 use super::split::Split;
 use super::walk::{Failed, failure, metadata_compression};
 
 /// Files up to this many bytes are read by the thread that looks at them; larger ones by the engine.
 pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 256 << 10;
-
-/// What looking at an item gave.
-#[derive(Debug)]
-pub(crate) enum Visited {
-    /// The tree can be told.
-    Step(Step),
-    /// A small file, read, or a link.
-    Small(SmallFile),
-    /// To be read in parts.
-    Large(LargeFile, SplitterAlgorithm),
-}
 
 /// All bytes of a small file or of a link.
 #[derive(Debug)]
@@ -98,6 +88,16 @@ impl Visit {
     }
 
     fn look(&self, item: Item) -> Result<Visited, Box<Event>> {
+        if item.is_file && item.previous.is_empty() && item.max_file_size.is_none() && !item.one_file_system {
+            // It will be read in any case, and whether it is still a file is seen once it is open.
+            match item.directory.open_file(&item.name) {
+                Ok((file, attributes)) if attributes.kind == FileKind::File => {
+                    return Ok(self.opened(item, file, attributes));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent.into()),
+                Ok(_) | Err(_) => {}
+            }
+        }
         let attributes = match item.directory.stat(&item.name) {
             Ok(attributes) => attributes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent.into()),
@@ -147,7 +147,6 @@ impl Visit {
     }
 
     fn file(&self, item: Item, attributes: Attributes) -> Result<Visited, Box<Event>> {
-        let policy = item.directory.policy.effective().clone();
         let other_device = attributes.device != item.directory.device;
         if item.one_file_system && other_device && item.directory.is_mount_point(&item.name) {
             return Err(Event::Excluded {
@@ -159,7 +158,7 @@ impl Visit {
         if let Some(event) = self.unchanged(&item, &attributes, &EntryKind::File) {
             return Err(event.into());
         }
-        let (mut file, attributes) = match item.directory.open_file(&item.name) {
+        let (file, attributes) = match item.directory.open_file(&item.name) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Event::Absent.into()),
             Err(error) => return Err(failed(&item, &error)),
@@ -170,42 +169,37 @@ impl Visit {
                 &io::Error::other("it was replaced by something else while being opened"),
             ));
         }
-        let name = String::from_utf8_lossy(&item.name);
+        Ok(self.opened(item, file, attributes))
+    }
+
+    /// A file that is to be read.
+    fn opened(&self, item: Item, file: File, attributes: Attributes) -> Visited {
+        let policy = item.directory.policy.effective();
         let by_policy = || {
+            let name = String::from_utf8_lossy(&item.name);
             let name = policy.compression.compressor_for(&name, attributes.size);
             name.and_then(|name| Compression::from_name(name).ok())
         };
         let compression = self.compression.unwrap_or_else(by_policy);
-        let splitter = self.splitter_for(&policy);
+        let splitter = self.splitter_for(policy);
+        let part_len = policy.upload.parallel_upload_above_size;
+        let ignore_errors = policy.errors.ignore_file_errors;
         let notes = self.notes(&item, &attributes, Some(&file));
         let object = self.object(&item, &attributes, EntryKind::File, compression, notes);
-        let part_len = policy.upload.parallel_upload_above_size;
-        let in_parts = part_len.is_some_and(|len| attributes.size > len);
-        if attributes.size <= SMALL_FILE_BYTES_MAX && !in_parts {
-            let mut bytes = Vec::with_capacity(attributes.size as usize + 1);
-            // One byte more than a small file may have tells that it has grown, and is then read as a large one.
-            let read = (&mut file).take(SMALL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
-            read.map_err(|error| failed(&item, &error))?;
-            if bytes.len() as u64 <= SMALL_FILE_BYTES_MAX {
-                let changed_while_read = has_changed(&file, &attributes);
-                return Ok(Visited::Small(SmallFile {
-                    object,
-                    bytes,
-                    splitter,
-                    changed_while_read,
-                }));
-            }
-        }
-        let ignore_errors = policy.errors.ignore_file_errors;
-        let large = LargeFile {
+        let opened = Opened {
+            item,
             file,
             attributes,
             object,
+            splitter,
             part_len,
             ignore_errors,
-            is_device: false,
         };
-        Ok(Visited::Large(large, splitter))
+        if opened.is_small() {
+            Visited::Opened(opened)
+        } else {
+            opened.large()
+        }
     }
 
     fn symlink(&self, item: Item, attributes: Attributes) -> Result<Visited, Box<Event>> {
@@ -263,7 +257,7 @@ impl Visit {
         // Links cannot have attributes of a user's making.
         let extended_attributes = match file {
             Some(file) => self.extended.of_open(device, file),
-            None => is_file && self.extended.of_entry(device, item.directory.as_fd(), &item.name),
+            None => is_file && self.extended.of_entry(device, &item.directory, &item.name),
         };
         Notes {
             more_links: is_file && attributes.links > 1,
@@ -274,7 +268,8 @@ impl Visit {
     }
 }
 
-fn failed(item: &Item, error: &io::Error) -> Box<Event> {
+/// The event for an item that could not be read.
+pub(super) fn failed(item: &Item, error: &io::Error) -> Box<Event> {
     Box::new(failure(
         &item.directory.policy,
         item.directory.relative_of(&item.name),

@@ -5,34 +5,28 @@
 //! (8 MiB per directory, the rest on disk) and as many of them open as may be, and waits for the file system and for a
 //! free place in the window.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::FileType;
-use rustix::io::Errno;
 use tracing::debug;
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::ObjectId;
-use windlass_repo_format::ignore::{CACHE_DIR_TAG, IgnoreRules, is_cache_dir_tag};
 use windlass_repo_format::policy::{EffectivePolicy, PolicyPlace};
 use windlass_repo_format::snapshot::DirEntry;
 
 use super::event::{Event, Failure, Item, Sequence, Step};
 use super::extended::Extended;
-use super::names::{Name, NameSorter, SORT_BYTES_MAX, SortedNames};
+use super::level::{Drawn, Entered, Entering, Level, Names, Standing, enter_event};
+use super::names::Name;
 use super::previous::Previous;
-use super::source::{Attributes, ClosedDirectory, FileKind, OpenDirectory};
+use super::scouts::{Asked, Scouts};
+use super::source::{Attributes, FileKind, OpenDirectory};
 use crate::error::{MoverError, Result};
 use crate::fetch::{Slot, Slots, open_files_max};
 use crate::patience::wait_for;
 use crate::repository::Repository;
-
-/// A file of rules that is larger than this makes its directory unreadable.
-const RULES_LEN_MAX: u64 = 16 << 20;
-/// How much of a tag is looked at.
-const CACHE_DIR_TAG_LEN_MAX: u64 = 4096;
 
 /// What the walk gives.
 #[derive(Debug)]
@@ -55,25 +49,9 @@ pub(crate) struct Walk {
     places: Slots,
     /// The root, before its first name is asked for.
     pending: Option<Box<(Event, Level)>>,
+    /// Who opens directories ahead of the walk.
+    scouts: Option<Scouts>,
     next: Sequence,
-}
-
-#[derive(Debug)]
-struct Level {
-    directory: Standing,
-    names: SortedNames,
-    previous: Previous,
-    rules: Arc<IgnoreRules>,
-}
-
-/// Whether a directory on the way down is open. The one whose names are being read always is, unless it is lost.
-#[derive(Debug)]
-enum Standing {
-    Open(Arc<OpenDirectory>),
-    /// Far above, while too many are open.
-    Closed(ClosedDirectory),
-    /// It was closed and is no longer where it was.
-    Lost,
 }
 
 /// Where a walk begins.
@@ -111,9 +89,9 @@ impl Walk {
             path,
             source,
         };
-        let previous = Previous::open(&repository, previous);
+        let previous = Previous::open(&repository, previous, Previous::WINDOW);
         let event = enter_event(&directory, name, attributes, &extended);
-        let level = Level::open(directory, previous, None).map_err(failed)?;
+        let level = Level::root(directory, previous).map_err(failed)?;
         Ok(Self {
             repository,
             extended,
@@ -121,8 +99,14 @@ impl Walk {
             below: None,
             places: Slots::new(open_files_max()),
             pending: Some(Box::new((event, level))),
+            scouts: None,
             next: 0,
         })
+    }
+
+    /// Has directories opened by threads, ahead of the walk. What it gives does not depend on them.
+    pub(crate) fn send_scouts(&mut self) {
+        self.scouts = Scouts::start(open_files_max());
     }
 
     fn step(&mut self, event: Event) -> Option<Walked> {
@@ -139,7 +123,7 @@ impl Walk {
     /// Leaves the directories that are open without looking further into them.
     pub(crate) fn cut_short(&mut self) {
         for level in &mut self.levels {
-            level.names = SortedNames::default();
+            level.names = Names::default();
         }
     }
 
@@ -153,18 +137,20 @@ impl Walk {
         if let Some(lost) = self.open_again() {
             return self.step(lost);
         }
+        self.scout();
         let level = self.levels.last_mut()?;
         let directory = match &level.directory {
             Standing::Open(directory) => directory.clone(),
             Standing::Closed(_) | Standing::Lost => return self.leave(),
         };
         match level.names.next() {
-            Ok(Some(name)) if name.is_other => self.other(&directory, name.bytes),
-            Ok(Some(name)) => self.directory(&directory, name.bytes),
-            Ok(None) => self.leave(),
-            Err(error) => {
+            Some(Drawn::Asked(asked)) => self.asked(&directory, asked),
+            Some(Drawn::Name(name)) if name.is_other => self.other(&directory, name),
+            Some(Drawn::Name(name)) => self.directory(&directory, name.bytes),
+            None => self.leave(),
+            Some(Drawn::Failed(error)) => {
                 // The names that were sorted outside memory cannot be read back: the directory is incomplete.
-                level.names = SortedNames::default();
+                level.names = Names::default();
                 let relative = directory.relative.clone();
                 self.step(failure(&directory.policy, relative, &error, Failed::Directory))
             }
@@ -200,7 +186,7 @@ impl Walk {
             Err(error) => {
                 let lost = failure(&closed.policy, closed.relative.clone(), &error, Failed::Directory);
                 level.directory = Standing::Lost;
-                level.names = SortedNames::default();
+                level.names = Names::default();
                 Some(lost)
             }
         }
@@ -242,7 +228,10 @@ impl Walk {
         some
     }
 
-    fn other(&mut self, directory: &Arc<OpenDirectory>, name: Vec<u8>) -> Option<Walked> {
+    fn other(&mut self, directory: &Arc<OpenDirectory>, name: Name) -> Option<Walked> {
+        let Name {
+            bytes: name, is_file, ..
+        } = name;
         let level = self.levels.last_mut()?;
         let relative = directory.relative_of(&name);
         if level.rules.is_ignored(&relative, false) {
@@ -262,13 +251,57 @@ impl Walk {
             sequence: self.number(),
             directory: directory.clone(),
             name,
+            is_file,
             previous,
             max_file_size,
             one_file_system,
         }))
     }
 
-    fn directory(&mut self, parent: &OpenDirectory, name: Vec<u8>) -> Option<Walked> {
+    /// Asks for the next directories of the one that is being read, so that they are open when their turn comes.
+    fn scout(&mut self) {
+        let Some(scouts) = &self.scouts else { return };
+        let Some(level) = self.levels.last_mut() else { return };
+        let Standing::Open(parent) = &level.directory else {
+            return;
+        };
+        // Whether one is on the same file system is looked at by the walk itself.
+        if level.rules.one_file_system() {
+            return;
+        }
+        while level.names.may_draw(Scouts::AHEAD_IN_ONE_MAX)
+            && let Some((turn, slot)) = scouts.place(&self.places)
+        {
+            let Some(name) = level.names.draw() else { return };
+            let is_ignored = |name: &Name| level.rules.is_ignored(&parent.relative_of(&name.bytes), true);
+            if name.is_other || is_ignored(&name) {
+                level.names.put_back(Drawn::Name(name));
+                continue;
+            }
+            let previous = level.previous.find(&self.repository, false, &name.bytes);
+            let entering = Entering {
+                repository: self.repository.clone(),
+                extended: self.extended.clone(),
+                parent: parent.clone(),
+                name: name.bytes,
+                rules: level.rules.clone(),
+                previous: previous.iter().filter_map(|entry| entry.object).collect(),
+                slot: Some(slot),
+            };
+            level.names.put_back(Drawn::Asked(scouts.ask(entering, turn)));
+        }
+    }
+
+    /// A directory that was asked for. Where that came to nothing, it is entered here.
+    fn asked(&mut self, parent: &Arc<OpenDirectory>, asked: Asked) -> Option<Walked> {
+        let (name, previous) = (asked.name.clone(), asked.previous.clone());
+        match asked.answer() {
+            Some(answer) => self.entered(parent, &name, answer),
+            None => self.enter(parent, name, previous),
+        }
+    }
+
+    fn directory(&mut self, parent: &Arc<OpenDirectory>, name: Vec<u8>) -> Option<Walked> {
         let level = self.levels.last_mut()?;
         let relative = parent.relative_of(&name);
         if level.rules.is_ignored(&relative, true) {
@@ -278,35 +311,45 @@ impl Walk {
             });
         }
         let previous = level.previous.find(&self.repository, false, &name);
-        let rules = level.rules.clone();
         // Looked at before it is opened: what is mounted there may not let anybody in.
         let is_elsewhere = |attributes: Attributes| attributes.device != parent.device;
-        if rules.one_file_system() && parent.stat(&name).is_ok_and(is_elsewhere) {
+        if level.rules.one_file_system() && parent.stat(&name).is_ok_and(is_elsewhere) {
             return self.step(Event::Excluded {
                 kind: FileKind::Directory,
                 size: 0,
             });
         }
+        let previous = previous.iter().filter_map(|entry| entry.object).collect();
+        self.enter(parent, name, previous)
+    }
+
+    fn enter(&mut self, parent: &Arc<OpenDirectory>, name: Vec<u8>, previous: Vec<ObjectId>) -> Option<Walked> {
         let slot = self.place();
-        match open_child(parent, &name) {
-            Ok((fd, attributes)) => {
-                let policy = parent.policy.enter(&String::from_utf8_lossy(&name));
-                let directory =
-                    OpenDirectory::new(fd, attributes.device, parent.path_of(&name), relative.clone(), policy)
-                        .in_place(slot);
-                let objects = previous.iter().filter_map(|entry| entry.object).collect();
-                let previous = Previous::open(&self.repository, objects);
-                let event = enter_event(&directory, name, attributes, &self.extended);
-                match Level::open(directory, previous, Some(&rules)) {
-                    Ok(level) => {
-                        self.levels.push(level);
-                        self.step(event)
-                    }
-                    Err(error) => self.step(failure(&parent.policy, relative, &error, Failed::Directory)),
-                }
+        let entering = Entering {
+            repository: self.repository.clone(),
+            extended: self.extended.clone(),
+            parent: parent.clone(),
+            name: name.clone(),
+            rules: self.levels.last()?.rules.clone(),
+            previous,
+            slot,
+        };
+        self.entered(parent, &name, entering.enter())
+    }
+
+    fn entered(&mut self, parent: &OpenDirectory, name: &[u8], answer: io::Result<Entered>) -> Option<Walked> {
+        match answer {
+            Ok(Entered::In(entered)) => {
+                let (event, level) = *entered;
+                self.levels.push(level);
+                self.step(event)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.step(Event::Absent),
-            Err(error) => self.step(failure(&parent.policy, relative, &error, Failed::Directory)),
+            Ok(Entered::Gone) => self.step(Event::Absent),
+            Ok(Entered::TooLarge) => self.entered(parent, name, Err(io::Error::other("the folder has no end"))),
+            Err(error) => {
+                let relative = parent.relative_of(name);
+                self.step(failure(&parent.policy, relative, &error, Failed::Directory))
+            }
         }
     }
 }
@@ -334,114 +377,10 @@ pub(crate) fn failure(policy: &PolicyPlace, relative: Vec<u8>, error: &io::Error
     })
 }
 
-/// Opens a child directory.
-fn open_child(parent: &OpenDirectory, name: &[u8]) -> io::Result<(OwnedFd, Attributes)> {
-    let fd = parent.open_directory(name)?;
-    let attributes = Attributes::of(&rustix::fs::fstat(&fd)?);
-    Ok((fd, attributes))
-}
-
-impl Level {
-    /// Reads the names of a directory and the rules that hold in it.
-    fn open(directory: OpenDirectory, previous: Previous, parent: Option<&Arc<IgnoreRules>>) -> io::Result<Self> {
-        let mut names = read_names(&directory)?;
-        let own = directory.policy.defined().map(|policy| &policy.files);
-        let rules = match parent {
-            None => IgnoreRules::root(&directory.policy.effective().files),
-            Some(parent) => IgnoreRules::below(parent, &directory.relative, own),
-        };
-        let mut rules = rules.map_err(io::Error::other)?;
-        for dot_file in rules.dot_files().to_vec() {
-            if let Some(bytes) = read_rules(&directory, dot_file.as_bytes())? {
-                rules.add_dot_file(&bytes).map_err(io::Error::other)?;
-            }
-        }
-        if rules.ignore_cache_dirs() && is_cache_dir(&directory) {
-            names = SortedNames::default();
-        }
-        Ok(Self {
-            directory: Standing::Open(Arc::new(directory)),
-            names,
-            previous,
-            rules: Arc::new(rules),
-        })
-    }
-}
-
-fn enter_event(directory: &OpenDirectory, name: Vec<u8>, attributes: Attributes, extended: &Extended) -> Event {
-    Event::Enter {
-        name,
-        relative: directory.relative.clone(),
-        attributes,
-        extended_attributes: extended.of_open(attributes.device, directory.as_fd()),
-        compression: metadata_compression(directory.policy.effective()),
-    }
-}
-
 /// How directories and lists of parts are compressed. An unknown name leaves them as they are: all readers manage.
 pub(crate) fn metadata_compression(policy: &EffectivePolicy) -> Option<Compression> {
     policy
         .metadata_compressor
         .as_deref()
         .and_then(|name| Compression::from_name(name).ok())
-}
-
-fn read_names(directory: &OpenDirectory) -> io::Result<SortedNames> {
-    let mut sorter = NameSorter::new(SORT_BYTES_MAX);
-    for entry in directory.read()? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        let is_directory = match entry.file_type() {
-            FileType::Directory => true,
-            FileType::Unknown => directory
-                .stat(name)
-                .is_ok_and(|attributes| attributes.kind == FileKind::Directory),
-            _ => false,
-        };
-        sorter.push(Name {
-            is_other: !is_directory,
-            bytes: name.to_vec(),
-        })?;
-    }
-    sorter.finish()
-}
-
-/// The rules in a file of the directory; `None` where there is no such file. A link is followed, and must lead to one:
-/// rules that cannot be read are no reason to store what they leave out.
-fn read_rules(directory: &OpenDirectory, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let (file, attributes) = match directory.open_file(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
-            let target = directory.open_followed(name)?;
-            if target.1.kind != FileKind::File {
-                let text = format!("{} does not lead to a file", String::from_utf8_lossy(name));
-                return Err(io::Error::other(text));
-            }
-            target
-        }
-        opened => opened?,
-    };
-    if attributes.kind != FileKind::File {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    file.take(RULES_LEN_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > RULES_LEN_MAX {
-        let text = format!("{} has more than {RULES_LEN_MAX} bytes", String::from_utf8_lossy(name));
-        return Err(io::Error::other(text));
-    }
-    Ok(Some(bytes))
-}
-
-fn is_cache_dir(directory: &OpenDirectory) -> bool {
-    let Ok((file, attributes)) = directory.open_file(CACHE_DIR_TAG.as_bytes()) else {
-        return false;
-    };
-    let mut bytes = Vec::new();
-    attributes.kind == FileKind::File
-        && file.take(CACHE_DIR_TAG_LEN_MAX).read_to_end(&mut bytes).is_ok()
-        && is_cache_dir_tag(&bytes)
 }

@@ -23,10 +23,11 @@ use super::opened::Opened;
 use super::{Failure, Lost, LostKind, Progress, StageProfile};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
-use crate::io::{BufferPool, EngineChoice, EngineSettings, probe};
+use crate::io::{BufferPool, EngineChoice, EngineSettings, TrafficFigures, probe};
 use crate::pipeline::{Control, Driver, Extended, Limits, Measures, Run, Visit};
 use crate::repository::{Repository, SessionSummary, WriteSession};
 use crate::snapshots::{self, Snapshot, for_retention};
+use crate::storage::WriteFigures;
 
 /// Kopia's bound between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(45 * 60);
@@ -118,6 +119,10 @@ pub struct SnapshotReport {
     pub bytes_read: u64,
     /// What each stage of the pipeline did, in their order; none where one thread did everything.
     pub stages: Vec<StageProfile>,
+    /// How large files were read; `None` where no engine was used.
+    pub reads: Option<TrafficFigures>,
+    /// How the storage has written meanwhile, for this run and whoever else used it; `None` where it does not know.
+    pub writes: Option<WriteFigures>,
 }
 
 impl SnapshotReport {
@@ -161,6 +166,7 @@ pub fn create(
 
     let draft = draft(repository, options);
     let content_max = content_max(repository, options, &policies);
+    let writes_before = repository.storage().writes();
     let (driver, engine) = driver(repository, options, content_max, may_compress(options, &policies))?;
     let session = repository.write_session_with(content_max, driver.open_packs())?;
     let visit = Visit {
@@ -179,6 +185,7 @@ pub fn create(
         progress: progress.clone(),
         checkpoint: &mut checkpoints,
     };
+    let used = driver.engine();
     let (tree, stages) = driver.run(source, run)?;
     let gathered = tree.into_gathered();
     let checkpoint = checkpoints.into_last();
@@ -222,6 +229,12 @@ pub fn create(
         engine,
         bytes_read: progress.bytes_read.load(Ordering::Relaxed),
         stages,
+        reads: used.map(|engine| engine.traffic().figures()),
+        writes: repository
+            .storage()
+            .writes()
+            .zip(writes_before)
+            .map(|(now, before)| now.since(&before)),
     })
 }
 

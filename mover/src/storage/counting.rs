@@ -94,6 +94,10 @@ impl<S: Storage> Storage for Counting<S> {
         self.inner.can_retain()
     }
 
+    fn writes(&self) -> Option<super::WriteFigures> {
+        self.inner.writes()
+    }
+
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
         add(&self.tally.reads, 1);
         let body = self.inner.read(id, range).await?;

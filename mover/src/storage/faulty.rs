@@ -144,6 +144,10 @@ impl<S: Storage> Storage for Faulty<S> {
         self.inner.can_retain()
     }
 
+    fn writes(&self) -> Option<super::WriteFigures> {
+        self.inner.writes()
+    }
+
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
         let fault = self.fault(Operation::Read, id.as_str());
         self.meet(fault, self.inner.read(id, range)).await

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use windlass_repo_format::id::BlobId;
 
-use super::{BlobMetadata, BlobRange, PutOptions, Storage, StorageError, locate};
+use super::{BlobMetadata, BlobRange, PutOptions, Storage, StorageError, WriteFigures, locate};
 use listing::Walk;
 use placing::{Durable, Replace};
 use reading::Buffers;
@@ -40,6 +41,15 @@ struct Inner {
     sharding_is_guess: bool,
     durable: Durable,
     buffers: Buffers,
+    written: Written,
+}
+
+/// Which way the bytes of blobs went.
+#[derive(Debug, Default)]
+struct Written {
+    direct: AtomicU64,
+    cached: AtomicU64,
+    reserved: AtomicU64,
 }
 
 impl FileSystem {
@@ -86,6 +96,7 @@ impl FileSystem {
             sharding_is_guess,
             durable: Durable::default(),
             buffers: Buffers::default(),
+            written: Written::default(),
         }))
     }
 
@@ -195,7 +206,13 @@ impl Inner {
     fn put(&self, id: &BlobId, body: &[u8], replace: Replace) -> Result<BlobMetadata, StorageError> {
         let relative = self.sharding.path(id)?;
         match placing::place(&self.root, &relative, body, replace, &self.durable) {
-            Ok(metadata) => listing::describe(id.clone(), &metadata, &relative),
+            Ok(placed) => {
+                let add = |to: &AtomicU64, bytes| to.fetch_add(bytes, Ordering::Relaxed);
+                add(&self.written.direct, placed.written.direct_bytes);
+                add(&self.written.cached, placed.written.cached_bytes);
+                add(&self.written.reserved, placed.written.reserved_bytes);
+                listing::describe(id.clone(), &placed.metadata, &relative)
+            }
             Err(StorageError::Io { source, .. })
                 if replace == Replace::No && source.kind() == io::ErrorKind::AlreadyExists =>
             {
@@ -222,6 +239,15 @@ impl Storage for FileSystem {
 
     fn can_retain(&self) -> bool {
         false
+    }
+
+    fn writes(&self) -> Option<WriteFigures> {
+        let written = &self.0.written;
+        Some(WriteFigures {
+            direct_bytes: written.direct.load(Ordering::Relaxed),
+            cached_bytes: written.cached.load(Ordering::Relaxed),
+            reserved_bytes: written.reserved.load(Ordering::Relaxed),
+        })
     }
 
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {

@@ -87,6 +87,28 @@ pub struct PutOptions {
     pub only_if_absent: bool,
 }
 
+/// Which way the bytes of blobs went to a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteFigures {
+    /// Bytes that were written past the page cache.
+    pub direct_bytes: u64,
+    /// Bytes that were written through the page cache.
+    pub cached_bytes: u64,
+    /// Bytes for which the space was asked for before they were written.
+    pub reserved_bytes: u64,
+}
+
+impl WriteFigures {
+    /// What came to it since an earlier moment.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            direct_bytes: self.direct_bytes.saturating_sub(earlier.direct_bytes),
+            cached_bytes: self.cached_bytes.saturating_sub(earlier.cached_bytes),
+            reserved_bytes: self.reserved_bytes.saturating_sub(earlier.reserved_bytes),
+        }
+    }
+}
+
 /// A place that keeps blobs. The contract is in the [module's page](self).
 #[async_trait]
 pub trait Storage: Send + Sync + fmt::Debug {
@@ -96,6 +118,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Whether a blob can be put with a [`Retention`] here. Where not, no blob has ever been locked.
     fn can_retain(&self) -> bool {
         true
+    }
+
+    /// How this storage has written so far; `None` where it has no disk of its own.
+    fn writes(&self) -> Option<WriteFigures> {
+        None
     }
 
     /// The bytes of a blob. Fewer bytes than asked for are [`StorageError::OutOfRange`], never a short answer.
@@ -123,6 +150,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn can_retain(&self) -> bool {
         (**self).can_retain()
+    }
+
+    fn writes(&self) -> Option<WriteFigures> {
+        (**self).writes()
     }
 
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {

@@ -108,6 +108,10 @@ impl<S: Storage> Storage for Throttled<S> {
         self.inner.can_retain()
     }
 
+    fn writes(&self) -> Option<super::WriteFigures> {
+        self.inner.writes()
+    }
+
     async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
         let _place = self.enter().await;
         let body = self.inner.read(id, range).await?;

@@ -9,10 +9,13 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::request::Request;
-use super::{BufferPool, Engine, EngineKind, ReadRequest, WriteRequest};
+use super::{BufferPool, Engine, EngineKind, ReadRequest, Traffic, WriteRequest};
 use ring::Ring;
 
 mod ring;
+mod together;
+
+pub use together::{FirstRead, Together};
 
 /// The engine with an io_uring. Its thread sleeps in the kernel until a request is done or the bell rings.
 pub struct Uring {
@@ -22,30 +25,30 @@ pub struct Uring {
     bell: Option<PipeWriter>,
     /// Whether the bell has rung since the thread last looked into the queue.
     rung: Arc<AtomicBool>,
-    registered: Result<usize, String>,
+    /// Whether buffers are registered; `None` where there is no pool.
+    registered: Option<Result<(), String>>,
+    traffic: Arc<Traffic>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Uring {
-    /// Sets up a ring for `depth` requests at a time and registers the pool's buffers, if the system allows. Fails
-    /// where io_uring is forbidden or missing.
+    /// Sets up a ring for `depth` requests at a time and registers the pool's buffers as they are used, if the system allows.
+    /// Fails where io_uring is forbidden or missing.
     pub fn start(depth: u32, pool: Option<&BufferPool>) -> io::Result<Self> {
         let (requests, queue) = unbounded();
         let (ear, bell) = io::pipe()?;
         let rung = Arc::new(AtomicBool::new(false));
         let (report, reported) = bounded(1);
+        let traffic: Arc<Traffic> = Arc::default();
         let thread = std::thread::Builder::new().name("io-uring".to_owned()).spawn({
-            let (pool, rung) = (pool.cloned(), Arc::clone(&rung));
+            let (pool, rung, traffic) = (pool.cloned(), Arc::clone(&rung), Arc::clone(&traffic));
             move || {
                 // The ring belongs to the thread that makes it.
-                let mut ring = match Ring::new(depth) {
+                let mut ring = match Ring::new(depth, traffic) {
                     Ok(ring) => ring,
                     Err(error) => return drop(report.send(Err(error))),
                 };
-                let registered = match pool {
-                    Some(pool) => ring.register(pool).map_err(|error| error.to_string()),
-                    None => Ok(0),
-                };
+                let registered = pool.map(|pool| ring.register(pool).map_err(|error| error.to_string()));
                 if report.send(Ok(registered)).is_ok() {
                     serve(ring, &queue, ear, &rung);
                 }
@@ -57,6 +60,7 @@ impl Uring {
             bell: Some(bell),
             rung,
             registered,
+            traffic,
             thread: Some(thread),
         })
     }
@@ -83,9 +87,9 @@ impl Engine for Uring {
 
     fn describe(&self) -> String {
         match &self.registered {
-            Ok(0) => "io_uring".to_owned(),
-            Ok(count) => format!("io_uring, {count} registered buffers"),
-            Err(error) => format!("io_uring, buffers not registered ({error})"),
+            None => "io_uring".to_owned(),
+            Some(Ok(())) => "io_uring, buffers registered when first used".to_owned(),
+            Some(Err(error)) => format!("io_uring, buffers not registered ({error})"),
         }
     }
 
@@ -95,6 +99,14 @@ impl Engine for Uring {
 
     fn submit_write(&self, request: WriteRequest) {
         self.submit(request);
+    }
+
+    fn together(&self, most: u32) -> Option<Together> {
+        Together::new(most).ok()
+    }
+
+    fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 }
 

@@ -13,7 +13,7 @@ use io_uring::{IoUring, opcode, squeue, types};
 use rustix::io::Errno;
 
 use super::super::request::{Operation, Request};
-use super::super::{AlignedBuffer, BufferPool};
+use super::super::{BufferPool, Traffic};
 
 /// The mark of the bell among the completions; slots have small numbers.
 const BELL: u64 = u64::MAX;
@@ -29,8 +29,18 @@ pub(super) struct Ring {
     free: Vec<usize>,
     /// Kept open while the kernel watches it.
     ear: Option<Arc<PipeReader>>,
-    /// The buffers whose addresses the kernel has pinned. Declared after the ring, so dropped after it.
-    registered: Option<BufferPool>,
+    /// The buffers that the kernel pins. Declared after the ring, so dropped after it.
+    registered: Option<Registered>,
+    traffic: Arc<Traffic>,
+}
+
+/// The buffers of a pool, of which the kernel has pinned those that were used.
+struct Registered {
+    pool: BufferPool,
+    /// By number, whether the kernel has pinned the buffer.
+    pinned: Box<[bool]>,
+    /// The system has refused to pin one more: all others stay as they are.
+    refused: bool,
 }
 
 /// A request that is in the kernel.
@@ -38,10 +48,12 @@ struct Flight {
     request: Request,
     /// Bytes written so far.
     done: usize,
+    /// Its buffer is known to the kernel by a number.
+    registered: bool,
 }
 
 impl Ring {
-    pub(super) fn new(depth: u32) -> io::Result<Self> {
+    pub(super) fn new(depth: u32, traffic: Arc<Traffic>) -> io::Result<Self> {
         let depth = depth.clamp(1, DEPTH_MAX);
         let entries = depth + 1; // one for the bell
         let ring = IoUring::builder()
@@ -59,34 +71,51 @@ impl Ring {
             free: (0..depth).rev().collect(),
             ear: None,
             registered: None,
+            traffic,
         })
     }
 
-    /// Lets the kernel pin the pool's buffers once instead of at each request. All of them must be free. Returns how
-    /// many there are.
-    pub(super) fn register(&mut self, pool: BufferPool) -> io::Result<usize> {
-        let mut buffers: Vec<AlignedBuffer> = std::iter::from_fn(|| pool.try_take()).collect();
-        let count = pool.count();
-        if buffers.len() != count || u16::try_from(count).is_err() {
-            return Err(io::Error::other("some buffers are in use"));
+    /// Has the kernel pin each of the pool's buffers when it is first used, instead of at every request. One that is never
+    /// used takes no memory.
+    pub(super) fn register(&mut self, pool: BufferPool) -> io::Result<()> {
+        let count = u16::try_from(pool.count()).map_err(|_| io::Error::other("the pool has too many buffers"))?;
+        self.ring.submitter().register_buffers_sparse(u32::from(count))?;
+        self.registered = Some(Registered {
+            pinned: vec![false; usize::from(count)].into(),
+            refused: false,
+            pool,
+        });
+        Ok(())
+    }
+
+    /// Under which number the kernel knows the buffer of a slot, once it has pinned it.
+    fn number(&mut self, slot: usize) -> Option<u16> {
+        let registered = self.registered.as_mut()?;
+        let buffer = self.slots[slot].as_mut()?.request.buffer_mut();
+        let number = buffer.number_in(&registered.pool)?;
+        if !registered.pinned[number] {
+            if registered.refused {
+                return None;
+            }
+            let window = [IoSliceMut::new(buffer.room_mut())];
+            // SAFETY: `IoSliceMut` has the layout of `iovec`, and the list outlives the call, which copies it. The memory
+            // is owned by a buffer of the pool, which exists as long as the pool or its borrower does and never moves; the
+            // pool is kept in `registered` until the ring is gone. The kernel touches the memory only for a request that
+            // names the buffer, and `push` takes only requests that own it.
+            let pinned = unsafe {
+                let vectors = std::slice::from_raw_parts(window.as_ptr().cast(), window.len());
+                self.ring
+                    .submitter()
+                    .register_buffers_update(number as u32, vectors, None)
+            };
+            if let Err(error) = pinned {
+                tracing::info!(%error, "no more buffers are registered with io_uring");
+                registered.refused = true;
+                return None;
+            }
+            registered.pinned[number] = true;
         }
-        buffers.sort_by_key(|buffer| buffer.number_in(&pool));
-        let windows: Vec<IoSliceMut<'_>> = buffers
-            .iter_mut()
-            .map(|buffer| IoSliceMut::new(buffer.room_mut()))
-            .collect();
-        // SAFETY: `IoSliceMut` has the layout of `iovec`, and the list outlives the call, which copies it. The memory
-        // is owned by the pool's buffers, which exist as long as the pool or their borrower does and never move; the
-        // pool is kept in `registered` until the ring is gone. The kernel touches the memory only for a request that
-        // names the buffer, and `push` takes only requests that own it.
-        let registered = unsafe {
-            let vectors = std::slice::from_raw_parts(windows.as_ptr().cast(), windows.len());
-            self.ring.submitter().register_buffers(vectors)
-        };
-        drop(buffers);
-        registered?;
-        self.registered = Some(pool);
-        Ok(count)
+        u16::try_from(number).ok()
     }
 
     /// Whether another request can be pushed.
@@ -103,17 +132,22 @@ impl Ring {
     pub(super) fn push(&mut self, request: Request) {
         let slot = self.free.pop().expect("who pushes has asked for room");
         assert!(self.slots[slot].is_none(), "a free slot is empty");
-        self.slots[slot] = Some(Flight { request, done: 0 });
+        if request.operation == Operation::Read {
+            self.traffic.read_begins();
+        }
+        self.slots[slot] = Some(Flight {
+            request,
+            done: 0,
+            registered: false,
+        });
         self.enqueue(slot);
     }
 
     /// Hands what is left of a slot's request to the kernel.
     fn enqueue(&mut self, slot: usize) {
+        let number = self.number(slot);
         let flight = self.slots[slot].as_mut().expect("only a filled slot is handed on");
-        let number = self
-            .registered
-            .as_ref()
-            .and_then(|pool| flight.request.buffer().number_in(pool));
+        flight.registered = number.is_some();
         let entry = flight.entry(number).user_data(slot as u64);
         // SAFETY: file and memory belong to `slots[slot]`; nobody frees, resizes or touches them until `take` empties
         // the slot, which it does only for the completion that bears this number. `Drop` waits for every slot.
@@ -163,6 +197,10 @@ impl Ring {
         match flight.proceed(result) {
             Some(outcome) => {
                 self.free.push(slot);
+                if flight.request.operation == Operation::Read {
+                    let bytes = outcome.as_ref().map_or(0, |len| *len as u64);
+                    self.traffic.read_ends(bytes, flight.registered);
+                }
                 flight.request.complete(outcome);
             }
             None => {
@@ -183,13 +221,12 @@ impl Drop for Ring {
 
 impl Flight {
     /// What is left of the request, as the kernel wants to be told.
-    fn entry(&mut self, registered: Option<usize>) -> squeue::Entry {
+    fn entry(&mut self, number: Option<u16>) -> squeue::Entry {
         let file = types::Fd(self.request.file.as_raw_fd());
         let (offset, len) = (self.request.offset + self.done as u64, self.request.len);
         let room = &mut self.request.buffer_mut().room_mut()[self.done..len];
         let memory = room.as_mut_ptr();
         let len = room.len().min(1 << 30) as u32;
-        let number = registered.and_then(|number| u16::try_from(number).ok());
         match (self.request.operation, number) {
             (Operation::Read, Some(number)) => opcode::ReadFixed::new(file, memory, len, number).offset(offset).build(),
             (Operation::Read, None) => opcode::Read::new(file, memory, len).offset(offset).build(),

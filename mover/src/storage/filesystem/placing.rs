@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::super::StorageError;
+use super::super::{StorageError, WriteFigures};
 use crate::io::{ALIGNMENT, direct};
 use crate::random::{RandomSource, SystemRandom};
 
@@ -71,7 +71,14 @@ pub(super) enum Replace {
     No,
 }
 
-/// Makes `root/relative` hold `body`, durably. Returns the file's metadata.
+/// A file that is in its place.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub metadata: fs::Metadata,
+    pub written: WriteFigures,
+}
+
+/// Makes `root/relative` hold `body`, durably.
 ///
 /// The order: the bytes are written and synced under a temporary name, the name is changed, the directory is synced,
 /// and so is the parent of every directory whose entry may not be on the disk yet, ours or another writer's.
@@ -81,20 +88,23 @@ pub(super) fn place(
     body: &[u8],
     replace: Replace,
     durable: &Durable,
-) -> Result<fs::Metadata, StorageError> {
+) -> Result<Placed, StorageError> {
     let path = root.join(relative);
     if replace == Replace::No && path.symlink_metadata().is_ok() {
         return Err(failed("create", &path, io::ErrorKind::AlreadyExists.into()));
     }
     let (file, draft) = create(root, &path, durable)?;
-    let metadata = fill(&file, body)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| file.metadata())
+    let placed = fill(&file, body)
+        .and_then(|written| {
+            file.sync_all()?;
+            let metadata = file.metadata()?;
+            Ok(Placed { metadata, written })
+        })
         .map_err(|source| failed("write", &draft.path, source))?;
     drop(file);
     draft.rename(&path, replace)?;
     sync_directories(root, &path, durable)?;
-    Ok(metadata)
+    Ok(placed)
 }
 
 fn failed(doing: &'static str, path: &Path, source: io::Error) -> StorageError {
@@ -201,23 +211,28 @@ impl Draft {
 }
 
 /// Writes the body to an empty file: past the page cache as far as it is aligned and the file system agrees.
-fn fill(file: &File, body: &[u8]) -> io::Result<()> {
-    let mut written = 0;
+fn fill(file: &File, body: &[u8]) -> io::Result<WriteFigures> {
+    let (mut written, mut reserved) = (0, false);
     if body.len() >= DIRECT_LEN_MIN {
-        reserve(file, body.len())?;
+        reserved = reserve(file, body.len())?;
         if body.as_ptr().addr().is_multiple_of(ALIGNMENT) {
             written = write_direct(file, &body[..body.len() / ALIGNMENT * ALIGNMENT])?;
         }
     }
-    file.write_all_at(&body[written..], written as u64)
+    file.write_all_at(&body[written..], written as u64)?;
+    Ok(WriteFigures {
+        direct_bytes: written as u64,
+        cached_bytes: (body.len() - written) as u64,
+        reserved_bytes: if reserved { body.len() as u64 } else { 0 },
+    })
 }
 
 /// Asks for the space first: fewer pieces on the disk, and a full disk is told before the work. It changes no bytes;
-/// file systems without it are left in peace.
-fn reserve(file: &File, len: usize) -> io::Result<()> {
+/// file systems without it are left in peace. Whether it was granted.
+fn reserve(file: &File, len: usize) -> io::Result<bool> {
     match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, len as u64) {
         Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
-        _ => Ok(()),
+        asked => Ok(asked.is_ok()),
     }
 }
 

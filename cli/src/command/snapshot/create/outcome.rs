@@ -201,7 +201,38 @@ impl Outcome<'_> {
                 },
             ]);
         }
-        format!("\nStages, all threads of each together:\n{}", table.render("  "))
+        format!(
+            "\nStages, all threads of each together:\n{}{}",
+            table.render("  "),
+            self.input_and_output()
+        )
+    }
+
+    /// How files were read and packs written.
+    fn input_and_output(&self) -> String {
+        let mut text = String::new();
+        if let Some(reads) = &self.report.reads {
+            text += &format!(
+                "\nRead by {}:\n  {} in flight on average, {} at most; {} past the page cache, {} through it; \
+                 {} into registered buffers, {} into others\n",
+                self.report.engine,
+                format_args!("{:.1}", reads.in_flight_mean),
+                count(reads.in_flight_max),
+                size(reads.direct_bytes),
+                size(reads.cached_bytes),
+                size(reads.registered_bytes),
+                size(reads.plain_bytes),
+            );
+        }
+        if let Some(writes) = &self.report.writes {
+            text += &format!(
+                "\nWritten into the folder:\n  {} past the page cache, {} through it; space for {} asked for first\n",
+                size(writes.direct_bytes),
+                size(writes.cached_bytes),
+                size(writes.reserved_bytes),
+            );
+        }
+        text
     }
 
     fn next_steps(&self) -> String {
@@ -247,6 +278,24 @@ impl Outcome<'_> {
         value["blobs"] = json!(report.written.blobs);
         value["expired"] = report.expired.iter().map(ToString::to_string).collect();
         value["engine"] = json!(report.engine);
+        value["reads"] = json!(report.reads.map(|reads| {
+            json!({
+                "requests": reads.reads,
+                "inFlightMax": reads.in_flight_max,
+                "inFlightMean": reads.in_flight_mean,
+                "directBytes": reads.direct_bytes,
+                "cachedBytes": reads.cached_bytes,
+                "registeredBytes": reads.registered_bytes,
+                "plainBytes": reads.plain_bytes,
+            })
+        }));
+        value["writes"] = json!(report.writes.map(|writes| {
+            json!({
+                "directBytes": writes.direct_bytes,
+                "cachedBytes": writes.cached_bytes,
+                "reservedBytes": writes.reserved_bytes,
+            })
+        }));
         value["seconds"] = json!(self.time.as_secs_f64());
         if self.profile_stages {
             let stage = |stage: &StageProfile| {
