@@ -16,18 +16,23 @@ use windlass_repo_format::index::{HeaderV2, Index, IndexEntry, StreamingEncoder,
 use super::Repository;
 use crate::error::{MoverError, Result};
 use crate::mapped::{Mapped, PrivateFile};
-use crate::storage::StorageError;
+use crate::storage::{BlobRange, StorageError};
 
 /// Index payloads up to this many bytes stay in memory; larger ones are kept in an unlinked file and mapped.
 const RUN_BYTES_IN_MEMORY_MAX: usize = 1 << 20;
 /// A look-up asks every run, so more runs than this are merged into one.
 const RUNS_MAX: usize = 8;
+/// While index blobs are read, runs are merged as soon as there are more than this, or more bytes of them in memory.
+const RUNS_WAITING_MAX: usize = 64;
+const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Index blobs read at the same time.
 const READS_AT_ONCE: usize = 8;
+/// Of an index blob that does not stay in memory, so much is read at once: Kopia writes blobs of half a gigabyte.
+const READ_BYTES_MAX: u64 = 4 << 20;
 /// How often a listing is repeated when a blob vanishes between listing and reading.
 const VANISHED_MAX: u32 = 10;
 
-/// The bytes of one sorted run.
+/// The bytes of one sorted run. Other than in memory they are in a file and not counted as this program's.
 #[derive(Debug)]
 pub(crate) enum RunBytes {
     Memory(Vec<u8>),
@@ -71,7 +76,7 @@ fn index_error(doing: impl Into<String>, source: FormatError) -> MoverError {
     }
 }
 
-type Run = Arc<Index<RunBytes>>;
+pub(crate) type Run = Arc<Index<RunBytes>>;
 
 /// What the indexes said when they were last read, and what this program has added since.
 #[derive(Debug)]
@@ -182,8 +187,11 @@ impl Repository {
         mut each: impl FnMut(IndexEntry) -> Result<()>,
     ) -> Result<()> {
         let view = self.view();
-        let ranges: Result<Vec<_>> = view.runs.iter().map(|run| entries_between(run, &letters)).collect();
-        for entry in merge_runs(ranges?, view.watermark) {
+        let ranges = view.runs.iter().map(|run| {
+            let places = run.places_of(letters.clone());
+            places.map(|place| run.entry(place))
+        });
+        for entry in merge_runs(ranges, view.watermark) {
             let entry = entry.map_err(|source| index_error("read all contents from", source))?;
             if !entry.deleted {
                 each(entry)?;
@@ -260,16 +268,16 @@ impl Repository {
             .filter(|blob| !keep || !old.covered.contains(blob))
             .cloned()
             .collect();
-        let new: Vec<Run> = stream::iter(wanted)
-            .map(|blob| async move {
-                let payload = self.open_blob(&blob).await?;
-                let run = Index::open(RunBytes::keep(payload)?);
-                run.map(Arc::new).map_err(|source| MoverError::Blob { blob, source })
-            })
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        runs.extend(new.into_iter().filter(|run| !run.is_empty()));
+        let mut opened = stream::iter(wanted)
+            .map(|blob| async move { self.open_index(&blob).await })
+            .buffer_unordered(READS_AT_ONCE);
+        while let Some(run) = opened.try_next().await? {
+            runs.extend((!run.is_empty()).then_some(run));
+            if runs.len() > RUNS_WAITING_MAX || bytes_in_memory(&runs) > WAITING_BYTES_MAX {
+                runs = merge_small_runs(runs)?;
+            }
+        }
+        drop(opened);
         let runs = if runs.len() > RUNS_MAX {
             merge_small_runs(runs)?
         } else {
@@ -282,6 +290,34 @@ impl Repository {
             epochs,
             loaded: now,
         })
+    }
+
+    /// Reads and opens an index blob. A large one goes into a file as it is read and is opened there, so it is never in
+    /// memory as a whole.
+    pub(crate) async fn open_index(&self, blob: &BlobId) -> Result<Run> {
+        let bad = |source| MoverError::Blob {
+            blob: blob.clone(),
+            source,
+        };
+        let storage = &self.inner.storage;
+        let failed = |source| self.storage_error("read", blob, source);
+        let len = storage.metadata(blob).await.map_err(failed)?.len;
+        if len <= RUN_BYTES_IN_MEMORY_MAX as u64 {
+            let payload = self.open_blob(blob).await?;
+            return Index::open(RunBytes::Memory(payload)).map(Arc::new).map_err(bad);
+        }
+        let mut file = PrivateFile::create_in(&std::env::temp_dir()).map_err(spill_error)?;
+        let mut offset = 0;
+        while offset < len {
+            let part = (len - offset).min(READ_BYTES_MAX);
+            let range = BlobRange::Part { offset, len: part };
+            let bytes = storage.read(blob, range).await.map_err(failed)?;
+            file.write_all(&bytes).map_err(spill_error)?;
+            offset += part;
+        }
+        let opened = file.map_changed(|stored| self.inner.sealer.open_blob_in_place(blob, stored));
+        let mapped = opened.map_err(spill_error)?.map_err(bad)?;
+        Index::open(RunBytes::Mapped(mapped)).map(Arc::new).map_err(bad)
     }
 
     async fn list_epochs(&self, prefix: &str) -> Result<EpochState> {
@@ -342,29 +378,12 @@ impl Repository {
     }
 }
 
-/// The entries of one run whose keys begin with one of `letters`.
-fn entries_between<'a>(
-    run: &'a Run,
-    letters: &std::ops::RangeInclusive<u8>,
-) -> Result<impl Iterator<Item = std::result::Result<IndexEntry, FormatError>> + use<'a>> {
-    let first = lower_bound(run, |letter| letter < *letters.start())?;
-    let end = lower_bound(run, |letter| letter <= *letters.end())?;
-    Ok((first..end).map(|place| run.entry(place)))
-}
-
-fn lower_bound(run: &Run, is_before: impl Fn(u8) -> bool) -> Result<usize> {
-    let (mut low, mut high) = (0, run.len());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let entry = run.entry(middle);
-        let entry = entry.map_err(|source| index_error("search", source))?;
-        if is_before(entry.id.as_key()[0]) {
-            low = middle + 1
-        } else {
-            high = middle
-        }
-    }
-    Ok(low)
+fn bytes_in_memory(runs: &[Run]) -> usize {
+    let held = runs.iter().map(|run| match run.bytes() {
+        RunBytes::Memory(bytes) => bytes.len(),
+        RunBytes::Mapped(_) => 0,
+    });
+    held.sum()
 }
 
 /// Merges all but the largest runs into one, so that look-ups stay quick. Deleted entries are kept: they hide older

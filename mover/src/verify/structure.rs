@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use windlass_repo_format::epoch::IndexBlobName;
 use windlass_repo_format::id::{BlobId, ContentId, ObjectId};
-use windlass_repo_format::index::{Index, IndexEntry, legacy};
+use windlass_repo_format::index::{IndexEntry, legacy};
 use windlass_repo_format::snapshot::EntryKind;
 
 use super::packs::PackList;
@@ -178,12 +178,11 @@ fn index_blobs(repository: &Repository, packs: &mut PackList, findings: &Finding
 }
 
 fn index_blob(repository: &Repository, packs: &mut PackList, blob: &BlobId) -> Result<()> {
-    let payload = block_on(repository.open_blob(blob))?;
+    let index = block_on(repository.open_index(blob))?;
     let bad = |source| MoverError::Blob {
         blob: blob.clone(),
         source,
     };
-    let index = Index::open(payload).map_err(bad)?;
     for entry in index.iter() {
         packs.claim(&entry.map_err(bad)?.pack);
     }
