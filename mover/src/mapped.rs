@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use memmap2::{Mmap, MmapMut};
+use memmap2::{Advice, Mmap, MmapMut};
 
 /// A file without a name, which only this program can open: being filled, from front to back.
 #[derive(Debug)]
@@ -66,7 +66,9 @@ impl PrivateFile {
             range.start <= range.end && range.end <= map.len(),
             "the range lies in the file"
         );
-        Mapped { map, range }
+        let mapped = Mapped { map, range };
+        mapped.will_be_read(Reading::HereAndThere);
+        mapped
     }
 }
 
@@ -89,6 +91,27 @@ pub(crate) struct Mapped {
     map: Mmap,
     /// The bytes that are meant.
     range: Range<usize>,
+}
+
+/// How the bytes of a [`Mapped`] will be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// In any order: what is near is not read with it, since in little memory it would push out what is needed.
+    HereAndThere,
+    /// From front to back, so the disk may read ahead.
+    InOrder,
+}
+
+impl Mapped {
+    /// Tells the kernel how the bytes will be looked at from now on. Here and there, until told otherwise.
+    pub(crate) fn will_be_read(&self, reading: Reading) {
+        let advice = match reading {
+            Reading::HereAndThere => Advice::Random,
+            Reading::InOrder => Advice::Sequential,
+        };
+        // A kernel that does not take the advice is slower and nothing else.
+        let _ = self.map.advise(advice);
+    }
 }
 
 impl AsRef<[u8]> for Mapped {

@@ -15,7 +15,7 @@ use windlass_repo_format::index::{HeaderV2, Index, IndexEntry, StreamingEncoder,
 
 use super::Repository;
 use crate::error::{MoverError, Result};
-use crate::mapped::{Mapped, PrivateFile};
+use crate::mapped::{Mapped, PrivateFile, Reading};
 use crate::storage::{BlobRange, StorageError};
 
 /// Index payloads up to this many bytes stay in memory; larger ones are kept in an unlinked file and mapped.
@@ -49,6 +49,13 @@ impl AsRef<[u8]> for RunBytes {
 }
 
 impl RunBytes {
+    /// Tells the kernel how a run will be read from now on: here and there, until told otherwise.
+    pub(crate) fn will_be_read(&self, reading: Reading) {
+        if let Self::Mapped(mapped) = self {
+            mapped.will_be_read(reading);
+        }
+    }
+
     fn keep(payload: Vec<u8>) -> Result<Self> {
         if payload.len() <= RUN_BYTES_IN_MEMORY_MAX {
             return Ok(Self::Memory(payload));
@@ -184,20 +191,18 @@ impl Repository {
     fn each_content(
         &self,
         letters: std::ops::RangeInclusive<u8>,
-        mut each: impl FnMut(IndexEntry) -> Result<()>,
+        each: impl FnMut(IndexEntry) -> Result<()>,
     ) -> Result<()> {
         let view = self.view();
-        let ranges = view.runs.iter().map(|run| {
-            let places = run.places_of(letters.clone());
-            places.map(|place| run.entry(place))
-        });
-        for entry in merge_runs(ranges, view.watermark) {
-            let entry = entry.map_err(|source| index_error("read all contents from", source))?;
-            if !entry.deleted {
-                each(entry)?;
-            }
+        let is_all = *letters.start() == 0 && *letters.end() == u8::MAX;
+        if is_all {
+            will_be_read(&view.runs, Reading::InOrder);
         }
-        Ok(())
+        let shown = each_entry(&view, &letters, each);
+        if is_all {
+            will_be_read(&view.runs, Reading::HereAndThere);
+        }
+        shown
     }
 
     /// The indexes in figures.
@@ -378,6 +383,28 @@ impl Repository {
     }
 }
 
+fn each_entry(
+    view: &IndexView,
+    letters: &std::ops::RangeInclusive<u8>,
+    mut each: impl FnMut(IndexEntry) -> Result<()>,
+) -> Result<()> {
+    let ranges = view.runs.iter().map(|run| {
+        let places = run.places_of(letters.clone());
+        places.map(|place| run.entry(place))
+    });
+    for entry in merge_runs(ranges, view.watermark) {
+        let entry = entry.map_err(|source| index_error("read all contents from", source))?;
+        if !entry.deleted {
+            each(entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn will_be_read(runs: &[Run], reading: Reading) {
+    runs.iter().for_each(|run| run.bytes().will_be_read(reading));
+}
+
 fn bytes_in_memory(runs: &[Run]) -> usize {
     let held = runs.iter().map(|run| match run.bytes() {
         RunBytes::Memory(bytes) => bytes.len(),
@@ -415,6 +442,7 @@ fn largest_worth_keeping(runs: &[Run]) -> usize {
 }
 
 fn merge_into_one(runs: &[Run], key_len: usize) -> Result<Run> {
+    will_be_read(runs, Reading::InOrder);
     let mut encoder = StreamingEncoder::new(key_len);
     let mut sink = Spill::default();
     let mut bytes = vec![0; HeaderV2::SIZE];
@@ -468,3 +496,6 @@ impl Spill {
         finish().map(RunBytes::Mapped).map_err(spill_error)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use super::{Findings, Lots, Problem, VerifyOptions, VerifyReport, count, unindex
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::fetch::{Fetch, Gather, Piece, Stop, Taker};
+use crate::mapped::Reading;
 use crate::random::RandomSource;
 use crate::repository::{ObjectPart, Repository};
 use crate::snapshots;
@@ -179,6 +180,7 @@ fn index_blobs(repository: &Repository, packs: &mut PackList, findings: &Finding
 
 fn index_blob(repository: &Repository, packs: &mut PackList, blob: &BlobId) -> Result<()> {
     let index = block_on(repository.open_index(blob))?;
+    index.bytes().will_be_read(Reading::InOrder);
     let bad = |source| MoverError::Blob {
         blob: blob.clone(),
         source,
