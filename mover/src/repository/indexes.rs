@@ -11,7 +11,9 @@ use windlass_repo_format::FormatError;
 use windlass_repo_format::epoch::EpochState;
 use windlass_repo_format::id::{BlobId, ContentId, ContentPrefix};
 use windlass_repo_format::index::legacy::{self, CompactionLog};
-use windlass_repo_format::index::{HeaderV2, Index, IndexEntry, StreamingEncoder, look_up, merge_runs};
+use windlass_repo_format::index::{
+    ENTRIES_MAX_PER_INDEX, HeaderV2, Index, IndexEntry, StreamingEncoder, look_up, merge_runs,
+};
 
 use super::Repository;
 use crate::error::{MoverError, Result};
@@ -22,6 +24,8 @@ use crate::storage::{BlobRange, StorageError};
 const RUN_BYTES_IN_MEMORY_MAX: usize = 1 << 20;
 /// A look-up asks every run, so more runs than this are merged into one.
 const RUNS_MAX: usize = 8;
+/// Runs are merged into one of at most so many entries: an index holds twice as many, and large ones are not worth it.
+const MERGED_ENTRIES_MAX: usize = ENTRIES_MAX_PER_INDEX / 2;
 /// While index blobs are read, runs are merged as soon as there are more than this, or more bytes of them in memory.
 const RUNS_WAITING_MAX: usize = 64;
 const WAITING_BYTES_MAX: usize = 16 << 20;
@@ -421,19 +425,25 @@ fn merge_small_runs(mut runs: Vec<Run>) -> Result<Vec<Run>> {
     };
     runs.sort_by_key(|run| std::cmp::Reverse((run.key_len() == key_len, run.len())));
     let same = runs.iter().take_while(|run| run.key_len() == key_len).count();
-    let kept = largest_worth_keeping(&runs[..same]);
+    let lens: Vec<usize> = runs[..same].iter().map(|run| run.len()).collect();
+    let kept = worth_keeping(&lens);
+    if same - kept < 2 {
+        return Ok(runs);
+    }
     let merged = merge_into_one(&runs[kept..same], key_len)?;
     runs.splice(kept..same, [merged]);
     Ok(runs)
 }
 
-/// How many of the runs, largest first, dwarf everything after them and so are not copied.
-fn largest_worth_keeping(runs: &[Run]) -> usize {
-    let mut rest: usize = runs.iter().map(|run| run.len()).sum();
+/// How many of the runs, by their lengths, largest first, are not copied: those that dwarf everything after them, and as
+/// many as it takes for the rest to be one run.
+fn worth_keeping(lens: &[usize]) -> usize {
+    let mut rest: usize = lens.iter().sum();
     let mut kept = 0;
-    for run in runs.iter().take(RUNS_MAX / 2) {
-        rest -= run.len();
-        if run.len() < rest {
+    for len in lens {
+        let fits = rest <= MERGED_ENTRIES_MAX;
+        rest -= len;
+        if fits && (kept >= RUNS_MAX / 2 || *len < rest) {
             break;
         }
         kept += 1;

@@ -6,7 +6,7 @@ use windlass_repo_format::id::{BlobId, ContentHash, ContentId};
 use windlass_repo_format::index::{IndexEntry, encode_v2};
 use windlass_repo_format::quantity::{ContentLen, PackOffset};
 
-use super::{RUNS_MAX, RUNS_WAITING_MAX, RunBytes, WAITING_BYTES_MAX, bytes_in_memory};
+use super::{RUNS_MAX, RUNS_WAITING_MAX, RunBytes, WAITING_BYTES_MAX, bytes_in_memory, worth_keeping};
 use crate::blocking::block_on;
 use crate::sample::Sample;
 use crate::storage::{PutOptions, Storage};
@@ -96,4 +96,28 @@ fn many_small_index_blobs_do_not_add_up_in_memory() {
         })
         .unwrap();
     assert!(live >= blobs * each);
+}
+
+#[test]
+fn runs_that_no_index_could_hold_together_are_not_merged() {
+    const MILLION: usize = 1_000_000;
+    // Five as large as Kopia compacts them to, and four of today.
+    let lens = [
+        15 * MILLION,
+        15 * MILLION,
+        15 * MILLION,
+        15 * MILLION,
+        15 * MILLION,
+        900,
+        800,
+        700,
+        600,
+    ];
+    assert_eq!(worth_keeping(&lens), 5);
+    assert_eq!(worth_keeping(&[7 * MILLION; 9]), 8);
+    assert_eq!(worth_keeping(&[1_000; 9]), 0);
+    assert_eq!(
+        worth_keeping(&[9_000, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000]),
+        1
+    );
 }
