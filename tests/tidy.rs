@@ -218,7 +218,7 @@ fn allowed(importer: &str, imported: &str) -> bool {
         "controllers" => matches!(room(imported), "mover" | "proto" | "controllers"),
         "cli" => matches!(room(imported), "repo-format" | "mover" | "controllers" | "proto"),
         // The peers are found and built in one place, which is the tests' workshop.
-        "bench" => matches!(room(imported), "repo-format" | "mover" | "tests"),
+        "bench" => matches!(room(imported), "repo-format" | "mover" | "tests" | "bench"),
         "fuzz" => matches!(room(imported), "repo-format" | "mover"),
         // The simulations, once there are any, may see the mover and the controllers; all other stories see the built program.
         _ => matches!(room(imported), "mover" | "controllers"),

@@ -7,7 +7,7 @@ use crate::contestant::{Program, Work};
 use crate::data::Kind;
 use crate::machine::Machine;
 use crate::results::{Row, Table};
-use crate::traffic::Traffic;
+use windlass_bench::traffic::Traffic;
 
 const MIB: f64 = 1_048_576.0;
 
@@ -290,7 +290,7 @@ mod tests {
     use crate::machine::Machine;
     use crate::results::Table;
     use crate::results::tests::table;
-    use crate::traffic::Traffic;
+    use windlass_bench::traffic::Traffic;
 
     fn met(kind: Kind, rows: &[(Work, Program, f64)]) -> Vec<(String, Option<bool>)> {
         let machine = Machine {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use windlass_tests::peers;
 
 use crate::data::Kind;
-use crate::measure::{Call, Stopwatch, option};
-use crate::{Result, disk};
+use windlass_bench::measure::{Call, Stopwatch, option};
+use windlass_bench::{Result, disk};
 
 const PASSWORD: &str = "versus";
 

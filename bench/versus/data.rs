@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use windlass_tests::Seed;
 
-use crate::{Result, disk, stop};
+use windlass_bench::{Result, disk, stop};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -236,7 +236,7 @@ mod tests {
     use clap::ValueEnum;
 
     use super::Kind;
-    use crate::disk;
+    use windlass_bench::disk;
 
     #[test]
     fn every_kind_is_the_same_each_time_and_of_its_size() {

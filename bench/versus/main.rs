@@ -10,34 +10,26 @@
 mod budgets;
 mod contestant;
 mod data;
-mod disk;
 mod machine;
-mod many_contents;
-mod measure;
 mod race;
 mod report;
 mod results;
-mod room;
-mod stop;
-mod traffic;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, ValueEnum};
+use windlass_bench::measure::Stopwatch;
+use windlass_bench::room::Building;
+use windlass_bench::{Result, disk, stop};
 use windlass_tests::{peers, workspace};
 
 use crate::budgets::Terms;
 use crate::contestant::Program;
 use crate::data::Kind;
 use crate::machine::Machine;
-use crate::measure::Stopwatch;
 use crate::race::Race;
 use crate::results::Report;
-use crate::room::Building;
-
-/// Everything that goes wrong here ends the run, with words for the person who started it.
-type Result<T> = std::result::Result<T, String>;
 
 /// Run Windlass, Kopia, restic, cp and dd beside each other
 #[derive(Debug, Parser)]

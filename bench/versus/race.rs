@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use crate::contestant::{Contestant, Program, Work};
 use crate::data::{Kind, Source};
-use crate::many_contents::mint;
-use crate::measure::{Allowance, Run, Stopwatch};
 use crate::results::Table;
-use crate::traffic::Traffic;
-use crate::{Result, disk};
+use windlass_bench::many_contents::mint;
+use windlass_bench::measure::{Allowance, Run, Stopwatch};
+use windlass_bench::traffic::Traffic;
+use windlass_bench::{Result, disk};
 
 /// What is the same in all races.
 #[derive(Debug)]

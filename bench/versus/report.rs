@@ -141,7 +141,7 @@ impl Table {
 }
 
 /// The median, and the shortest and the longest where there were several rounds.
-fn spread(row: &Row, of: impl Fn(&crate::measure::Run) -> f64) -> String {
+fn spread(row: &Row, of: impl Fn(&windlass_bench::measure::Run) -> f64) -> String {
     let Some(median) = row.median(&of) else {
         return String::new();
     };

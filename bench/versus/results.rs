@@ -6,7 +6,7 @@ use crate::budgets::Verdict;
 use crate::contestant::{Program, Work};
 use crate::data::{Kind, Source};
 use crate::machine::Machine;
-use crate::measure::Run;
+use windlass_bench::measure::Run;
 
 /// Everything of one call of `versus`.
 #[derive(Debug, Serialize)]
@@ -133,7 +133,7 @@ pub(crate) mod tests {
     use super::{Row, Table, median};
     use crate::contestant::{Program, Work};
     use crate::data::{Kind, Source};
-    use crate::measure::Run;
+    use windlass_bench::measure::Run;
 
     pub(crate) fn run(seconds: f64) -> Run {
         Run {

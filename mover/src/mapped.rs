@@ -4,10 +4,11 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap, MmapMut};
 
 /// A file without a name, which only this program can open: being filled, from front to back.
 #[derive(Debug)]
@@ -38,8 +39,36 @@ impl PrivateFile {
         // name, this handle was never shared, only `write` wrote to it, and the handle is closed when this function
         // returns. The map itself keeps the pages, until `Mapped` is dropped.
         let map = unsafe { Mmap::map(&self.file) }?;
+        Ok(self.mapped(map, 0..self.len as usize))
+    }
+
+    /// Ends the writing, lets `change` work on the bytes where they lie, and keeps the range of them that it gives. What
+    /// is changed becomes pages of the file and not memory of the program.
+    ///
+    /// # Errors
+    /// The outer one when the file cannot be mapped, the inner one is that of `change`.
+    pub(crate) fn map_changed<E>(
+        self,
+        change: impl FnOnce(&mut [u8]) -> Result<Range<usize>, E>,
+    ) -> io::Result<Result<Mapped, E>> {
+        // SAFETY: as in `map`: nobody else has the file. `change` gets the only reference into the map, and the map
+        // can no longer be written to before anybody reads it.
+        let mut map = unsafe { MmapMut::map_mut(&self.file) }?;
+        match change(&mut map) {
+            Ok(range) => Ok(Ok(self.mapped(map.make_read_only()?, range))),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn mapped(&self, map: Mmap, range: Range<usize>) -> Mapped {
         assert_eq!(map.len() as u64, self.len, "the file has the length that was written");
-        Ok(Mapped(map))
+        assert!(
+            range.start <= range.end && range.end <= map.len(),
+            "the range lies in the file"
+        );
+        let mapped = Mapped { map, range };
+        mapped.will_be_read(Reading::HereAndThere);
+        mapped
     }
 }
 
@@ -58,11 +87,36 @@ impl Write for PrivateFile {
 
 /// The bytes of a [`PrivateFile`]. They come from the disk when they are looked at and count as page cache, not as the
 /// program's memory. A disk that fails to deliver them ends the program.
-pub(crate) struct Mapped(Mmap);
+pub(crate) struct Mapped {
+    map: Mmap,
+    /// The bytes that are meant.
+    range: Range<usize>,
+}
+
+/// How the bytes of a [`Mapped`] will be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// In any order: what is near is not read with it, since in little memory it would push out what is needed.
+    HereAndThere,
+    /// From front to back, so the disk may read ahead.
+    InOrder,
+}
+
+impl Mapped {
+    /// Tells the kernel how the bytes will be looked at from now on. Here and there, until told otherwise.
+    pub(crate) fn will_be_read(&self, reading: Reading) {
+        let advice = match reading {
+            Reading::HereAndThere => Advice::Random,
+            Reading::InOrder => Advice::Sequential,
+        };
+        // A kernel that does not take the advice is slower and nothing else.
+        let _ = self.map.advise(advice);
+    }
+}
 
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.map[self.range.clone()]
     }
 }
 
@@ -70,13 +124,13 @@ impl std::ops::Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        self.as_ref()
     }
 }
 
 impl fmt::Debug for Mapped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mapped({} bytes)", self.0.len())
+        write!(f, "Mapped({} bytes)", self.range.len())
     }
 }
 
@@ -101,6 +155,23 @@ mod tests {
         let mapped = file.map().unwrap();
         drop(directory);
         assert!(*mapped == bytes[..]);
+    }
+
+    #[test]
+    fn what_was_changed_in_place_is_seen_and_only_the_part_that_was_named() {
+        let filled = || {
+            let mut file = PrivateFile::create_in(&std::env::temp_dir()).unwrap();
+            file.write_all(&[7; 10_000]).unwrap();
+            file
+        };
+        let mapped = filled().map_changed(|bytes| {
+            bytes.reverse();
+            bytes[9_000] = 8;
+            Ok::<_, ()>(8_999..9_002)
+        });
+        assert_eq!(*mapped.unwrap().unwrap(), [7, 8, 7]);
+        let refused = filled().map_changed(|_| Err::<Range<usize>, _>("no"));
+        assert_eq!(refused.unwrap().err(), Some("no"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The encryption room: what seals contents and whole blobs, one key per initialisation vector.
 
 use std::fmt;
+use std::ops::Range;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
@@ -127,6 +128,23 @@ impl ContentEncryptor {
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let opened = key.open_separate_gather(nonce, Aad::from(iv), ciphertext, tag, out);
         opened.map_err(|_| bad)
+    }
+
+    /// Opens `sealed` where it lies, and says which of its bytes are the plain ones. When it was not sealed under `iv`
+    /// with this key, or was changed since, its bytes mean nothing any more.
+    ///
+    /// # Errors
+    /// [`FormatError::NotAuthentic`].
+    pub fn open_in_place(&self, iv: &[u8], sealed: &mut [u8]) -> Result<Range<usize>, FormatError> {
+        let bad = FormatError::NotAuthentic { what: "sealed data" };
+        let Some((nonce, rest)) = sealed.split_first_chunk_mut() else {
+            return Err(bad);
+        };
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        match self.content_key(iv).open_in_place(nonce, Aad::from(iv), rest) {
+            Ok(plain) => Ok(NONCE_LEN..NONCE_LEN + plain.len()),
+            Err(_) => Err(bad),
+        }
     }
 
     fn content_key(&self, iv: &[u8]) -> LessSafeKey {
@@ -259,6 +277,8 @@ mod tests {
                 let error = encryptor(algorithm).open_into(iv, bytes, &mut out).unwrap_err();
                 assert!(matches!(error, FormatError::NotAuthentic { .. }));
                 assert_eq!(out, b"before");
+                let error = encryptor(algorithm).open_in_place(iv, &mut bytes.to_vec()).unwrap_err();
+                assert!(matches!(error, FormatError::NotAuthentic { .. }));
             };
             for at in 0..whole.len() {
                 let mut damaged = whole.clone();
@@ -305,6 +325,8 @@ mod tests {
                 let mut opened = Vec::new();
                 encryptor(algorithm).open_into(&iv, &sealed, &mut opened).unwrap();
                 prop_assert_eq!(&opened, &plain);
+                let place = encryptor(algorithm).open_in_place(&iv, &mut sealed).unwrap();
+                prop_assert_eq!(&sealed[place], &plain);
             }
         }
     }

@@ -11,23 +11,32 @@ use windlass_repo_format::FormatError;
 use windlass_repo_format::epoch::EpochState;
 use windlass_repo_format::id::{BlobId, ContentId, ContentPrefix};
 use windlass_repo_format::index::legacy::{self, CompactionLog};
-use windlass_repo_format::index::{HeaderV2, Index, IndexEntry, StreamingEncoder, look_up, merge_runs};
+use windlass_repo_format::index::{
+    ENTRIES_MAX_PER_INDEX, HeaderV2, Index, IndexEntry, StreamingEncoder, look_up, merge_runs,
+};
 
 use super::Repository;
 use crate::error::{MoverError, Result};
-use crate::mapped::{Mapped, PrivateFile};
-use crate::storage::StorageError;
+use crate::mapped::{Mapped, PrivateFile, Reading};
+use crate::storage::{BlobRange, StorageError};
 
 /// Index payloads up to this many bytes stay in memory; larger ones are kept in an unlinked file and mapped.
 const RUN_BYTES_IN_MEMORY_MAX: usize = 1 << 20;
 /// A look-up asks every run, so more runs than this are merged into one.
 const RUNS_MAX: usize = 8;
+/// Runs are merged into one of at most so many entries: an index holds twice as many, and large ones are not worth it.
+const MERGED_ENTRIES_MAX: usize = ENTRIES_MAX_PER_INDEX / 2;
+/// While index blobs are read, runs are merged as soon as there are more than this, or more bytes of them in memory.
+const RUNS_WAITING_MAX: usize = 64;
+const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Index blobs read at the same time.
 const READS_AT_ONCE: usize = 8;
+/// Of an index blob that does not stay in memory, so much is read at once: Kopia writes blobs of half a gigabyte.
+const READ_BYTES_MAX: u64 = 4 << 20;
 /// How often a listing is repeated when a blob vanishes between listing and reading.
 const VANISHED_MAX: u32 = 10;
 
-/// The bytes of one sorted run.
+/// The bytes of one sorted run. Other than in memory they are in a file and not counted as this program's.
 #[derive(Debug)]
 pub(crate) enum RunBytes {
     Memory(Vec<u8>),
@@ -44,6 +53,13 @@ impl AsRef<[u8]> for RunBytes {
 }
 
 impl RunBytes {
+    /// Tells the kernel how a run will be read from now on: here and there, until told otherwise.
+    pub(crate) fn will_be_read(&self, reading: Reading) {
+        if let Self::Mapped(mapped) = self {
+            mapped.will_be_read(reading);
+        }
+    }
+
     fn keep(payload: Vec<u8>) -> Result<Self> {
         if payload.len() <= RUN_BYTES_IN_MEMORY_MAX {
             return Ok(Self::Memory(payload));
@@ -71,7 +87,7 @@ fn index_error(doing: impl Into<String>, source: FormatError) -> MoverError {
     }
 }
 
-type Run = Arc<Index<RunBytes>>;
+pub(crate) type Run = Arc<Index<RunBytes>>;
 
 /// What the indexes said when they were last read, and what this program has added since.
 #[derive(Debug)]
@@ -179,17 +195,18 @@ impl Repository {
     fn each_content(
         &self,
         letters: std::ops::RangeInclusive<u8>,
-        mut each: impl FnMut(IndexEntry) -> Result<()>,
+        each: impl FnMut(IndexEntry) -> Result<()>,
     ) -> Result<()> {
         let view = self.view();
-        let ranges: Result<Vec<_>> = view.runs.iter().map(|run| entries_between(run, &letters)).collect();
-        for entry in merge_runs(ranges?, view.watermark) {
-            let entry = entry.map_err(|source| index_error("read all contents from", source))?;
-            if !entry.deleted {
-                each(entry)?;
-            }
+        let is_all = *letters.start() == 0 && *letters.end() == u8::MAX;
+        if is_all {
+            will_be_read(&view.runs, Reading::InOrder);
         }
-        Ok(())
+        let shown = each_entry(&view, &letters, each);
+        if is_all {
+            will_be_read(&view.runs, Reading::HereAndThere);
+        }
+        shown
     }
 
     /// The indexes in figures.
@@ -260,16 +277,16 @@ impl Repository {
             .filter(|blob| !keep || !old.covered.contains(blob))
             .cloned()
             .collect();
-        let new: Vec<Run> = stream::iter(wanted)
-            .map(|blob| async move {
-                let payload = self.open_blob(&blob).await?;
-                let run = Index::open(RunBytes::keep(payload)?);
-                run.map(Arc::new).map_err(|source| MoverError::Blob { blob, source })
-            })
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        runs.extend(new.into_iter().filter(|run| !run.is_empty()));
+        let mut opened = stream::iter(wanted)
+            .map(|blob| async move { self.open_index(&blob).await })
+            .buffer_unordered(READS_AT_ONCE);
+        while let Some(run) = opened.try_next().await? {
+            runs.extend((!run.is_empty()).then_some(run));
+            if runs.len() > RUNS_WAITING_MAX || bytes_in_memory(&runs) > WAITING_BYTES_MAX {
+                runs = merge_small_runs(runs)?;
+            }
+        }
+        drop(opened);
         let runs = if runs.len() > RUNS_MAX {
             merge_small_runs(runs)?
         } else {
@@ -282,6 +299,34 @@ impl Repository {
             epochs,
             loaded: now,
         })
+    }
+
+    /// Reads and opens an index blob. A large one goes into a file as it is read and is opened there, so it is never in
+    /// memory as a whole.
+    pub(crate) async fn open_index(&self, blob: &BlobId) -> Result<Run> {
+        let bad = |source| MoverError::Blob {
+            blob: blob.clone(),
+            source,
+        };
+        let storage = &self.inner.storage;
+        let failed = |source| self.storage_error("read", blob, source);
+        let len = storage.metadata(blob).await.map_err(failed)?.len;
+        if len <= RUN_BYTES_IN_MEMORY_MAX as u64 {
+            let payload = self.open_blob(blob).await?;
+            return Index::open(RunBytes::Memory(payload)).map(Arc::new).map_err(bad);
+        }
+        let mut file = PrivateFile::create_in(&std::env::temp_dir()).map_err(spill_error)?;
+        let mut offset = 0;
+        while offset < len {
+            let part = (len - offset).min(READ_BYTES_MAX);
+            let range = BlobRange::Part { offset, len: part };
+            let bytes = storage.read(blob, range).await.map_err(failed)?;
+            file.write_all(&bytes).map_err(spill_error)?;
+            offset += part;
+        }
+        let opened = file.map_changed(|stored| self.inner.sealer.open_blob_in_place(blob, stored));
+        let mapped = opened.map_err(spill_error)?.map_err(bad)?;
+        Index::open(RunBytes::Mapped(mapped)).map(Arc::new).map_err(bad)
     }
 
     async fn list_epochs(&self, prefix: &str) -> Result<EpochState> {
@@ -342,29 +387,34 @@ impl Repository {
     }
 }
 
-/// The entries of one run whose keys begin with one of `letters`.
-fn entries_between<'a>(
-    run: &'a Run,
+fn each_entry(
+    view: &IndexView,
     letters: &std::ops::RangeInclusive<u8>,
-) -> Result<impl Iterator<Item = std::result::Result<IndexEntry, FormatError>> + use<'a>> {
-    let first = lower_bound(run, |letter| letter < *letters.start())?;
-    let end = lower_bound(run, |letter| letter <= *letters.end())?;
-    Ok((first..end).map(|place| run.entry(place)))
-}
-
-fn lower_bound(run: &Run, is_before: impl Fn(u8) -> bool) -> Result<usize> {
-    let (mut low, mut high) = (0, run.len());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let entry = run.entry(middle);
-        let entry = entry.map_err(|source| index_error("search", source))?;
-        if is_before(entry.id.as_key()[0]) {
-            low = middle + 1
-        } else {
-            high = middle
+    mut each: impl FnMut(IndexEntry) -> Result<()>,
+) -> Result<()> {
+    let ranges = view.runs.iter().map(|run| {
+        let places = run.places_of(letters.clone());
+        places.map(|place| run.entry(place))
+    });
+    for entry in merge_runs(ranges, view.watermark) {
+        let entry = entry.map_err(|source| index_error("read all contents from", source))?;
+        if !entry.deleted {
+            each(entry)?;
         }
     }
-    Ok(low)
+    Ok(())
+}
+
+fn will_be_read(runs: &[Run], reading: Reading) {
+    runs.iter().for_each(|run| run.bytes().will_be_read(reading));
+}
+
+fn bytes_in_memory(runs: &[Run]) -> usize {
+    let held = runs.iter().map(|run| match run.bytes() {
+        RunBytes::Memory(bytes) => bytes.len(),
+        RunBytes::Mapped(_) => 0,
+    });
+    held.sum()
 }
 
 /// Merges all but the largest runs into one, so that look-ups stay quick. Deleted entries are kept: they hide older
@@ -375,19 +425,25 @@ fn merge_small_runs(mut runs: Vec<Run>) -> Result<Vec<Run>> {
     };
     runs.sort_by_key(|run| std::cmp::Reverse((run.key_len() == key_len, run.len())));
     let same = runs.iter().take_while(|run| run.key_len() == key_len).count();
-    let kept = largest_worth_keeping(&runs[..same]);
+    let lens: Vec<usize> = runs[..same].iter().map(|run| run.len()).collect();
+    let kept = worth_keeping(&lens);
+    if same - kept < 2 {
+        return Ok(runs);
+    }
     let merged = merge_into_one(&runs[kept..same], key_len)?;
     runs.splice(kept..same, [merged]);
     Ok(runs)
 }
 
-/// How many of the runs, largest first, dwarf everything after them and so are not copied.
-fn largest_worth_keeping(runs: &[Run]) -> usize {
-    let mut rest: usize = runs.iter().map(|run| run.len()).sum();
+/// How many of the runs, by their lengths, largest first, are not copied: those that dwarf everything after them, and as
+/// many as it takes for the rest to be one run.
+fn worth_keeping(lens: &[usize]) -> usize {
+    let mut rest: usize = lens.iter().sum();
     let mut kept = 0;
-    for run in runs.iter().take(RUNS_MAX / 2) {
-        rest -= run.len();
-        if run.len() < rest {
+    for len in lens {
+        let fits = rest <= MERGED_ENTRIES_MAX;
+        rest -= len;
+        if fits && (kept >= RUNS_MAX / 2 || *len < rest) {
             break;
         }
         kept += 1;
@@ -396,6 +452,7 @@ fn largest_worth_keeping(runs: &[Run]) -> usize {
 }
 
 fn merge_into_one(runs: &[Run], key_len: usize) -> Result<Run> {
+    will_be_read(runs, Reading::InOrder);
     let mut encoder = StreamingEncoder::new(key_len);
     let mut sink = Spill::default();
     let mut bytes = vec![0; HeaderV2::SIZE];
@@ -449,3 +506,6 @@ impl Spill {
         finish().map(RunBytes::Mapped).map_err(spill_error)
     }
 }
+
+#[cfg(test)]
+mod tests;

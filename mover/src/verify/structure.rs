@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use windlass_repo_format::epoch::IndexBlobName;
 use windlass_repo_format::id::{BlobId, ContentId, ObjectId};
-use windlass_repo_format::index::{Index, IndexEntry, legacy};
+use windlass_repo_format::index::{IndexEntry, legacy};
 use windlass_repo_format::snapshot::EntryKind;
 
 use super::packs::PackList;
@@ -15,6 +15,7 @@ use super::{Findings, Lots, Problem, VerifyOptions, VerifyReport, count, unindex
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::fetch::{self, Fetch, Gather, Piece, Stop, Taker};
+use crate::mapped::Reading;
 use crate::random::RandomSource;
 use crate::repository::{ObjectPart, Repository};
 use crate::snapshots;
@@ -178,12 +179,12 @@ fn index_blobs(repository: &Repository, packs: &mut PackList, findings: &Finding
 }
 
 fn index_blob(repository: &Repository, packs: &mut PackList, blob: &BlobId) -> Result<()> {
-    let payload = block_on(repository.open_blob(blob))?;
+    let index = block_on(repository.open_index(blob))?;
+    index.bytes().will_be_read(Reading::InOrder);
     let bad = |source| MoverError::Blob {
         blob: blob.clone(),
         source,
     };
-    let index = Index::open(payload).map_err(bad)?;
     for entry in index.iter() {
         packs.claim(&entry.map_err(bad)?.pack);
     }

@@ -7,29 +7,40 @@ mod encode;
 mod entry;
 pub mod legacy;
 mod merged;
+mod search;
 #[cfg(test)]
 mod tests;
 mod v1;
 mod v2;
 
-use std::cmp::Ordering;
+use std::ops::{Range, RangeInclusive};
 
 use crate::FormatError;
-use crate::id::ContentId;
+use crate::id::{BlobId, ContentId};
+use search::{partition, search};
 
 pub use encode::{ENTRIES_MAX_PER_INDEX, StreamingEncoder, encode_v2, shard_of};
 pub use entry::IndexEntry;
 pub use merged::{Merge, look_up, merge_runs};
 pub use v2::HeaderV2;
 
-/// One index over bytes that somebody owns, borrows or maps. Opening checks the header and every table bound once and
-/// keeps one copy of each pack name; nothing is allocated per entry.
+/// One index over bytes that somebody owns, borrows or maps. Opening checks the header and every table bound once, and
+/// keeps nothing that grows with the entries or the packs: names of packs are read where they lie.
 ///
 /// Bytes behind the index are allowed: the local index of a pack is followed by 32 random bytes.
 #[derive(Debug)]
 pub struct Index<B> {
     bytes: B,
     layout: Layout,
+    /// The contents of each prefix letter, or of none, which is zero: in order of the letters.
+    groups: Vec<Group>,
+}
+
+/// Where the contents of one prefix lie. Within it keys are hashes, so a look-up can guess the place.
+#[derive(Debug)]
+struct Group {
+    letter: u8,
+    places: Range<usize>,
 }
 
 /// Where the entries lie, and how to read the value behind each key.
@@ -44,7 +55,7 @@ struct Layout {
 
 #[derive(Debug)]
 enum Values {
-    V1(v1::PackNames),
+    V1,
     V2(v2::Tables),
 }
 
@@ -68,7 +79,41 @@ impl<B: AsRef<[u8]>> Index<B> {
                 });
             }
         };
-        Ok(Self { bytes, layout })
+        let mut index = Self {
+            bytes,
+            layout,
+            groups: Vec::new(),
+        };
+        index.groups = index.find_groups();
+        Ok(index)
+    }
+
+    /// Where the letters change. In an index that is not sorted the answer is wrong, as that of any search, but it ends.
+    fn find_groups(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut start = 0;
+        while start < self.len() {
+            let letter = self.key(start)[0];
+            if groups.last().is_some_and(|last| last.letter >= letter) {
+                break;
+            }
+            let end = partition(start + 1..self.len(), |place| self.key(place)[0] <= letter);
+            let places = start..end;
+            groups.push(Group { letter, places });
+            start = end;
+        }
+        groups
+    }
+
+    /// The entries whose keys begin with one of `letters`, as places for [`Index::entry`].
+    pub fn places_of(&self, letters: RangeInclusive<u8>) -> Range<usize> {
+        let before = |limit: u8, or_at: bool| {
+            let groups = self.groups.iter();
+            let is_before = |group: &&Group| group.letter < limit || (or_at && group.letter == limit);
+            groups.take_while(is_before).last().map_or(0, |group| group.places.end)
+        };
+        let start = before(*letters.start(), false);
+        start..before(*letters.end(), true).max(start)
     }
 
     /// How many entries there are.
@@ -100,16 +145,14 @@ impl<B: AsRef<[u8]>> Index<B> {
         if self.is_empty() || wanted.len() != self.layout.key_len {
             return Ok(None);
         }
-        let (mut low, mut high) = (0, self.layout.count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.key(middle).cmp(wanted) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Greater => high = middle,
-                Ordering::Equal => return self.entry(middle).map(Some),
-            }
+        let group = self.groups.binary_search_by_key(&wanted[0], |group| group.letter);
+        let Ok(group) = group.map(|group| &self.groups[group]) else {
+            return Ok(None);
+        };
+        match search(group.places.clone(), wanted, |place| self.key(place)) {
+            Some(place) => self.entry(place).map(Some),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     /// The entry at a place, counted from zero.
@@ -127,8 +170,8 @@ impl<B: AsRef<[u8]>> Index<B> {
         let id = ContentId::from_key(self.key(place))?;
         let value = &self.record(place)[self.layout.key_len..];
         match &self.layout.values {
-            Values::V1(names) => v1::decode_value(names, id, place, value),
-            Values::V2(tables) => v2::decode_value(tables, id, place, value),
+            Values::V1 => v1::decode_value(self.bytes.as_ref(), id, place, value),
+            Values::V2(tables) => v2::decode_value(tables, self.bytes.as_ref(), id, place, value),
         }
     }
 
@@ -176,4 +219,11 @@ fn entries_len(
             available,
         }),
     }
+}
+
+/// A name in the bytes of an index; `None` where it points out of them or at no text.
+fn name_at(data: &[u8], at: u32, len: u8) -> Option<BlobId> {
+    let at = at as usize;
+    let name = data.get(at..at.checked_add(usize::from(len))?)?;
+    std::str::from_utf8(name).ok().map(BlobId::from)
 }

@@ -1,11 +1,9 @@
 //! The old wing of the index room: index blobs of version 1, as repositories before format version 2 hold them.
 
-use std::collections::BTreeMap;
-
 use crate::FormatError;
 use crate::cursor::Cursor;
-use crate::id::{BlobId, ContentId};
-use crate::index::{IndexEntry, Layout, Values, entries_len};
+use crate::id::ContentId;
+use crate::index::{IndexEntry, Layout, Values, entries_len, name_at};
 use crate::quantity::{ContentLen, PackOffset};
 
 /// Bytes of the header: version 1, key length, value length (2 bytes), entry count (4 bytes).
@@ -16,9 +14,6 @@ const VALUE_LEN: usize = 20;
 const SEAL_OVERHEAD: u32 = 28;
 /// The top bit of the offset says that the entry is a deletion marker.
 const DELETED: u32 = 1 << 31;
-
-/// The pack names that the entries point at, by place and length. A name outside of the index is not in here.
-pub(super) type PackNames = BTreeMap<(u32, u8), BlobId>;
 
 pub(super) fn open(data: &[u8]) -> Result<Layout, FormatError> {
     let mut header = Cursor::new(data, "index header");
@@ -32,36 +27,13 @@ pub(super) fn open(data: &[u8]) -> Result<Layout, FormatError> {
             found: u64::from(value_len),
         });
     }
-    let entries_len = entries_len(data, HEADER_LEN, key_len, VALUE_LEN, count)?;
-    let key_len = usize::from(key_len);
-    let mut names = PackNames::new();
-    let mut names_len = 0;
-    for record in data[HEADER_LEN..HEADER_LEN + entries_len].chunks_exact(key_len + VALUE_LEN) {
-        let value = Value::decode(&record[key_len..])?;
-        let place = (value.name_at, value.name_len);
-        if names.contains_key(&place) {
-            continue;
-        }
-        let start = value.name_at as usize;
-        let name = data.get(start..start.saturating_add(usize::from(value.name_len)));
-        let Some(name) = name.and_then(|name| std::str::from_utf8(name).ok()) else {
-            continue;
-        };
-        names_len += name.len();
-        if names_len > data.len() {
-            return Err(FormatError::BadIndexHeader {
-                field: "more bytes of pack names than it has,",
-                found: data.len() as u64,
-            });
-        }
-        names.insert(place, name.into());
-    }
+    entries_len(data, HEADER_LEN, key_len, VALUE_LEN, count)?;
     Ok(Layout {
         entries_at: HEADER_LEN,
-        key_len,
+        key_len: usize::from(key_len),
         value_len: VALUE_LEN,
         count: count as usize,
-        values: Values::V1(names),
+        values: Values::V1,
     })
 }
 
@@ -98,24 +70,19 @@ impl Value {
     }
 }
 
-pub(super) fn decode_value(
-    names: &PackNames,
-    id: ContentId,
-    place: usize,
-    value: &[u8],
-) -> Result<IndexEntry, FormatError> {
+pub(super) fn decode_value(data: &[u8], id: ContentId, place: usize, value: &[u8]) -> Result<IndexEntry, FormatError> {
     let bad = |field, found: u32| FormatError::BadIndexEntry {
         entry: place,
         field,
         found: u64::from(found),
     };
     let value = Value::decode(value)?;
-    let pack = names.get(&(value.name_at, value.name_len));
+    let pack = name_at(data, value.name_at, value.name_len);
     let bad_len = || bad("packed length", value.packed_len);
     let original_len = value.packed_len.checked_sub(SEAL_OVERHEAD).ok_or_else(bad_len)?;
     Ok(IndexEntry {
         id,
-        pack: pack.ok_or_else(|| bad("pack name at", value.name_at))?.clone(),
+        pack: pack.ok_or_else(|| bad("pack name at", value.name_at))?,
         offset: PackOffset::new(value.offset & !DELETED).expect("31 bits are below the limit of an offset"),
         packed_len: ContentLen::new(value.packed_len).ok_or_else(bad_len)?,
         original_len: ContentLen::new(original_len).ok_or_else(bad_len)?,

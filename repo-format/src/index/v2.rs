@@ -3,7 +3,7 @@
 use crate::FormatError;
 use crate::cursor::Cursor;
 use crate::id::{BlobId, ContentId};
-use crate::index::{IndexEntry, Layout, Values, entries_len};
+use crate::index::{IndexEntry, Layout, Values, entries_len, name_at};
 use crate::quantity::{ContentLen, PackOffset};
 
 /// Fixed header of a version 2 index. Numbers are big-endian.
@@ -82,11 +82,13 @@ impl HeaderV2 {
     }
 }
 
-/// What the entries of one index share.
+/// What the entries of one index share. The names of packs stay where they are, in the bytes of the index: an index
+/// may name millions.
 #[derive(Debug)]
 pub(super) struct Tables {
-    /// `None` where the record points out of the index or at no text.
-    packs: Vec<Option<BlobId>>,
+    /// Where the records of the packs begin.
+    packs_at: usize,
+    pack_count: usize,
     formats: Vec<Format>,
     base_timestamp: i64,
 }
@@ -115,7 +117,8 @@ pub(super) fn open(data: &[u8]) -> Result<Layout, FormatError> {
     let formats = rest.take(usize::from(header.format_count) * FORMAT_LEN)?;
     let mut formats = Cursor::new(formats, "index format");
     let tables = Tables {
-        packs: pack_names(data, packs)?,
+        packs_at: HeaderV2::SIZE + entries_len,
+        pack_count: packs.len() / PACK_LEN,
         formats: (0..header.format_count)
             .map(|_| {
                 Ok(Format {
@@ -136,25 +139,15 @@ pub(super) fn open(data: &[u8]) -> Result<Layout, FormatError> {
     })
 }
 
-fn pack_names(data: &[u8], records: &[u8]) -> Result<Vec<Option<BlobId>>, FormatError> {
-    let mut names = Vec::with_capacity(records.len() / PACK_LEN);
-    let mut names_len = 0;
-    for record in records.chunks_exact(PACK_LEN) {
+impl Tables {
+    /// The name of a pack; `None` where there is no such record, or it points out of the index or at no text.
+    fn pack(&self, data: &[u8], number: usize) -> Option<BlobId> {
+        let place = self.packs_at + number * PACK_LEN;
+        let record = data.get(place..place + PACK_LEN).filter(|_| number < self.pack_count)?;
         let mut record = Cursor::new(record, "index pack");
-        let (len, at) = (usize::from(record.u8()?), record.u32()? as usize);
-        let name = data.get(at..at.saturating_add(len));
-        let name = name.and_then(|name| std::str::from_utf8(name).ok());
-        names_len += name.map_or(0, str::len);
-        if names_len > data.len() {
-            // Names that overlap so much that together they are longer than the index were made to fill our memory.
-            return Err(FormatError::BadIndexHeader {
-                field: "more bytes of pack names than it has,",
-                found: data.len() as u64,
-            });
-        }
-        names.push(name.map(BlobId::from));
+        let (len, at) = (record.u8().ok()?, record.u32().ok()?);
+        name_at(data, at, len)
     }
-    Ok(names)
 }
 
 /// Reads what follows the key of an entry of version 2. Numbers are big-endian.
@@ -171,6 +164,7 @@ fn pack_names(data: &[u8], records: &[u8]) -> Result<Vec<Option<BlobId>>, Format
 /// | 18     | lengths         | bits 24 to 27: original in the high half, packed in the low one |
 pub(super) fn decode_value(
     tables: &Tables,
+    data: &[u8],
     id: ContentId,
     place: usize,
     value: &[u8],
@@ -198,10 +192,10 @@ pub(super) fn decode_value(
         return Err(bad("encryption key", u64::from(format.key_id)));
     }
     let len = |high: u32, low: u32| ContentLen::new((high & 0xf) << 24 | low).expect("28 bits are below the limit");
-    let name = tables.packs.get(pack as usize).and_then(Option::as_ref);
+    let name = tables.pack(data, pack as usize);
     Ok(IndexEntry {
         id,
-        pack: name.ok_or_else(|| bad("pack", u64::from(pack)))?.clone(),
+        pack: name.ok_or_else(|| bad("pack", u64::from(pack)))?,
         offset: PackOffset::new(offset & !DELETED).expect("31 bits are below the limit of an offset"),
         packed_len: len(lengths_high, packed_low),
         original_len: len(lengths_high >> 4, original_low),

@@ -12,12 +12,12 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 static CHILD: Mutex<Option<Pid>> = Mutex::new(None);
 
 /// Says which child runs now.
-pub(crate) fn child_is(child: Option<Pid>) {
+pub fn child_is(child: Option<Pid>) {
     *CHILD.lock().unwrap_or_else(PoisonError::into_inner) = child;
 }
 
 /// Ends the child that runs now, if there is one.
-pub(crate) fn kill_child() {
+pub fn kill_child() {
     if let Some(child) = *CHILD.lock().unwrap_or_else(PoisonError::into_inner) {
         // It may just have ended by itself.
         let _ = kill_process(child, Signal::KILL);
@@ -25,7 +25,7 @@ pub(crate) fn kill_child() {
 }
 
 /// An error once somebody has pressed Ctrl-C: asked wherever something long begins.
-pub(crate) fn check() -> Result<()> {
+pub fn check() -> Result<()> {
     if STOPPED.load(Ordering::Relaxed) {
         return Err("stopped".to_owned());
     }
@@ -33,7 +33,7 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// Heeds Ctrl-C and a polite request to end from now on; the second one ends at once and leaves the data behind.
-pub(crate) fn heed() -> Result<()> {
+pub fn heed() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot wait for Ctrl-C: {error}"))?;
     std::thread::spawn(move || {

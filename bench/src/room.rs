@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Where control groups with memory can be made here, tried once.
 #[derive(Clone, Debug)]
-pub(crate) struct Building {
+pub struct Building {
     above: PathBuf,
     version: Version,
 }
@@ -20,7 +20,7 @@ enum Version {
 
 /// A control group for one run of one program, gone when this goes.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub struct Room {
     folder: PathBuf,
     version: Version,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Room {
 impl Building {
     /// The place where groups can be made: below the group of this process, or beside it where the kernel does not let processes
     /// and groups live in one.
-    pub(crate) fn find() -> Option<Self> {
+    pub fn find() -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let places = candidates(&own, &mounts);
@@ -41,7 +41,7 @@ impl Building {
     }
 
     /// What is said of it in the report.
-    pub(crate) fn describe(&self) -> &'static str {
+    pub fn describe(&self) -> &'static str {
         match self.version {
             Version::One => "peak anonymous memory of a memory cgroup (v1) per run, looked at every 10 ms",
             Version::Two => "peak anonymous memory of a memory cgroup (v2) per run, looked at every 10 ms",
@@ -49,7 +49,7 @@ impl Building {
     }
 
     /// A new group, without swap if it has a limit.
-    pub(crate) fn room(&self, limit_bytes: Option<u64>) -> std::io::Result<Room> {
+    pub fn room(&self, limit_bytes: Option<u64>) -> std::io::Result<Room> {
         static ROOMS: AtomicU32 = AtomicU32::new(0);
         let number = ROOMS.fetch_add(1, Ordering::Relaxed);
         let folder = self.above.join(format!("versus-{}-{number}", std::process::id()));
@@ -67,7 +67,7 @@ impl Building {
 
 impl Room {
     /// The file that takes the number of a process which moves in.
-    pub(crate) fn door(&self) -> PathBuf {
+    pub fn door(&self) -> PathBuf {
         self.folder.join("cgroup.procs")
     }
 
@@ -89,7 +89,7 @@ impl Room {
     }
 
     /// Anonymous memory of all who live here, in bytes. The kernel counts in batches: some hundred KiB may be missing.
-    pub(crate) fn anonymous_bytes(&self) -> Option<u64> {
+    pub fn anonymous_bytes(&self) -> Option<u64> {
         let key = match self.version {
             Version::One => "total_rss ",
             Version::Two => "anon ",

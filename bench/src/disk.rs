@@ -10,29 +10,29 @@ use crate::Result;
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
 /// Whether caches can be dropped here: only root may.
-pub(crate) fn may_drop_caches() -> bool {
+pub fn may_drop_caches() -> bool {
     fs::OpenOptions::new().write(true).open(DROP_CACHES).is_ok()
 }
 
 /// Drops what the system remembers of files and folders. What waits to be written stays, so [`sync`] comes first.
-pub(crate) fn drop_caches() -> Result<()> {
+pub fn drop_caches() -> Result<()> {
     fs::write(DROP_CACHES, "3").map_err(|error| format!("cannot write {DROP_CACHES}: {error}"))
 }
 
 /// Waits until all that was written to the file system of a folder is on its disk.
-pub(crate) fn sync(folder: &Path) -> Result<()> {
+pub fn sync(folder: &Path) -> Result<()> {
     let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
     synced.map_err(|error| format!("cannot sync {}: {error}", folder.display()))
 }
 
 /// Bytes that may still be written to the file system of a folder.
-pub(crate) fn free_bytes(folder: &Path) -> Result<u64> {
+pub fn free_bytes(folder: &Path) -> Result<u64> {
     let status = rustix::fs::statvfs(folder).map_err(|error| format!("cannot ask {}: {error}", folder.display()))?;
     Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
 /// Removes a folder and all in it; one that is not there is fine.
-pub(crate) fn remove(folder: &Path) -> Result<()> {
+pub fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(format!("cannot remove {}: {error}", folder.display()))
@@ -42,12 +42,12 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
 }
 
 /// Makes a folder and those above it.
-pub(crate) fn make(folder: &Path) -> Result<()> {
+pub fn make(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))
 }
 
 /// The regular files below a folder, sorted, by their paths from there.
-pub(crate) fn files(root: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let (mut files, mut waiting) = (Vec::new(), vec![root.to_owned()]);
     while let Some(folder) = waiting.pop() {
         let listed = fs::read_dir(&folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
@@ -66,7 +66,7 @@ pub(crate) fn files(root: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Checks that two folders hold the same files with the same bytes.
-pub(crate) fn assert_same(source: &Path, copy: &Path) -> Result<()> {
+pub fn assert_same(source: &Path, copy: &Path) -> Result<()> {
     let names = files(source)?;
     if names != files(copy)? {
         return Err(format!("{} has other files than {}", copy.display(), source.display()));

@@ -4,9 +4,10 @@ use serde::Serialize;
 
 /// How files were read and packs written in one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Traffic {
-    /// Requests that the kernel had at a time: the most, and on average when one began.
+pub struct Traffic {
+    /// The most requests that the kernel had at a time.
     pub in_flight_max: u64,
+    /// How many it had on average when one began.
     pub in_flight_mean: f64,
     /// Of the bytes of files that were read, the share that did not go through the page cache.
     pub direct_share: f64,
@@ -18,7 +19,7 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     /// What the output of `snapshot create --json` tells; nothing where it tells nothing.
-    pub(crate) fn told(output: &[u8]) -> Option<Self> {
+    pub fn told(output: &[u8]) -> Option<Self> {
         let told: serde_json::Value = serde_json::from_slice(output).ok()?;
         let (reads, writes) = (&told["reads"], &told["writes"]);
         let direct = reads["directBytes"].as_f64()?;

@@ -24,15 +24,18 @@ const ENTER: &str = "echo $$ > \"$1\" && shift && exec \"$@\"";
 
 /// How a program is called.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub struct Call {
+    /// The program.
     pub program: PathBuf,
+    /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// All its variables, besides `PATH`.
     pub environment: Vec<(OsString, OsString)>,
 }
 
 /// What was measured in one run.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Run {
+pub struct Run {
     /// Until the program ended, in seconds.
     pub wall_seconds: f64,
     /// Until all it wrote was on the disk, in seconds.
@@ -52,7 +55,7 @@ pub(crate) struct Run {
 
 /// Where programs are measured, and how.
 #[derive(Debug)]
-pub(crate) struct Stopwatch {
+pub struct Stopwatch {
     /// Lies on the disk that all work on; output is kept here.
     pub folder: PathBuf,
     /// Where control groups can be made, if anywhere.
@@ -61,7 +64,7 @@ pub(crate) struct Stopwatch {
 
 /// What a run may take.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Allowance {
+pub struct Allowance {
     /// Memory in bytes, without swap.
     pub memory_bytes: Option<u64>,
     /// After this it is ended.
@@ -70,7 +73,7 @@ pub(crate) struct Allowance {
 
 impl Stopwatch {
     /// Runs a program to its end and until its writes are on the disk.
-    pub(crate) fn measure(&self, call: &Call, allowance: Allowance) -> Result<Run> {
+    pub fn measure(&self, call: &Call, allowance: Allowance) -> Result<Run> {
         stop::check()?;
         let room = self
             .building
@@ -155,7 +158,7 @@ impl Stopwatch {
     }
 
     /// Runs a program that has to succeed and is not measured.
-    pub(crate) fn prepare(&self, call: &Call) -> Result<Vec<u8>> {
+    pub fn prepare(&self, call: &Call) -> Result<Vec<u8>> {
         let run = self.measure(call, Allowance::default())?;
         match run.failure {
             None => Ok(run.output),
@@ -203,7 +206,7 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 }
 
 /// An option whose value is a path: `--name=path`.
-pub(crate) fn option(name: &str, value: &Path) -> OsString {
+pub fn option(name: &str, value: &Path) -> OsString {
     let mut option = OsString::from(name);
     option.push("=");
     option.push(value);
