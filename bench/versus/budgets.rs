@@ -371,7 +371,7 @@ mod tests {
         let judged = |told: &[Option<Traffic>]| {
             let mut table = table(Kind::Large, &[]);
             for traffic in told {
-                let run = crate::measure::Run {
+                let run = windlass_bench::measure::Run {
                     traffic: *traffic,
                     ..crate::results::tests::run(1.0)
                 };
