@@ -1,4 +1,4 @@
-//! The counter: batches are read, their contents opened onto one desk per thread, hashed together, and handed out.
+//! The serving hatch: batches are read, their contents opened onto one desk per thread, hashed together, and handed out.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
