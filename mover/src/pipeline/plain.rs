@@ -30,6 +30,14 @@ impl Plain {
         self.len == 0
     }
 
+    /// Whether all bytes are zero. Others are mostly told by the first.
+    pub(crate) fn is_zero(&self) -> bool {
+        let blocks = self.pieces.iter().flat_map(|piece| piece.chunks(4096));
+        blocks
+            .into_iter()
+            .all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
+    }
+
     /// The pieces, all of them.
     pub(crate) fn pieces(&self) -> Vec<&[u8]> {
         self.pieces.iter().map(|piece| &piece[..]).collect()

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::hashing::MultiBuffer;
-use windlass_repo_format::id::{ContentId, ContentPrefix};
+use windlass_repo_format::id::{ContentHash, ContentId, ContentPrefix};
 
 use super::event::{Batch, Chunk, Step};
 use super::file_object::{Ending, FileObject};
@@ -26,8 +26,12 @@ pub(crate) struct Sealing<'a> {
     tools: SealingTools,
     /// Chunks that are being hashed.
     chunks: MultiBuffer<Chunk>,
-    /// Their bytes.
+    /// Chunks whose hash is known: zeros as many as were hashed before.
+    known: Vec<(Chunk, ContentHash)>,
+    /// Bytes of all these.
     held: usize,
+    /// The last chunk of zeros: the holes of sparse files are cut into equal ones.
+    zeros: Option<(usize, ContentHash)>,
 }
 
 /// Seals the contents of directories and lists where they are made, and delivers full packs to the writing stage.
@@ -42,21 +46,27 @@ impl<'a> Sealing<'a> {
             session,
             tools: SealingTools::default(),
             chunks: MultiBuffer::new(session.repository().sealer().hasher()),
+            known: Vec::new(),
             held: 0,
+            zeros: None,
         }
     }
 
     /// Takes in a batch; it is sealed by [`Sealing::seal_next`].
     pub(crate) fn put(&mut self, batch: Batch) {
         for chunk in batch {
-            self.held += chunk.plain.len();
-            self.chunks.put(chunk);
+            let len = chunk.plain.len();
+            self.held += len;
+            match self.zeros.filter(|(zeros, _)| *zeros == len && chunk.plain.is_zero()) {
+                Some((_, hash)) => self.known.push((chunk, hash)),
+                None => self.chunks.put(chunk),
+            }
         }
     }
 
     /// How many chunks were taken in and are not sealed.
     pub(crate) fn len(&self) -> usize {
-        self.chunks.len()
+        self.chunks.len() + self.known.len()
     }
 
     /// How many bytes these have.
@@ -67,6 +77,7 @@ impl<'a> Sealing<'a> {
     /// Drops what is not sealed: the run has failed.
     pub(crate) fn clear(&mut self) {
         self.chunks = MultiBuffer::new(self.session.repository().sealer().hasher());
+        self.known.clear();
         self.held = 0;
     }
 
@@ -77,10 +88,13 @@ impl<'a> Sealing<'a> {
         deliver: &mut dyn FnMut(FullPack<'a>) -> Result<()>,
         step: &mut dyn FnMut(Step),
     ) -> Result<bool> {
-        let Some((chunk, hash)) = self.chunks.pop() else {
+        let Some((chunk, hash)) = self.known.pop().or_else(|| self.chunks.pop()) else {
             return Ok(false);
         };
         let len = chunk.plain.len();
+        if self.zeros.is_none_or(|(zeros, _)| zeros != len) && chunk.plain.is_zero() {
+            self.zeros = Some((len, hash));
+        }
         self.held -= len;
         let compression = chunk.object.compression;
         let pieces = chunk.plain.pieces();

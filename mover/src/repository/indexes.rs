@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -22,11 +23,14 @@ use crate::storage::{BlobRange, StorageError};
 
 /// Index payloads up to this many bytes stay in memory; larger ones are kept in an unlinked file and mapped.
 const RUN_BYTES_IN_MEMORY_MAX: usize = 1 << 20;
-/// A look-up asks every run, so more runs than this are merged into one.
+/// A look-up asks every run, so more runs than this are merged into one, once enough was looked for.
 const RUNS_MAX: usize = 8;
+/// Merging costs about as much as looking up one in so many of all entries in twenty runs instead of one. Who only lists
+/// snapshots, or finds nothing changed, looks up less.
+const LOOK_UPS_SHARE: u64 = 8;
 /// Runs are merged into one of at most so many entries: an index holds twice as many, and large ones are not worth it.
 const MERGED_ENTRIES_MAX: usize = ENTRIES_MAX_PER_INDEX / 2;
-/// While index blobs are read, runs are merged as soon as there are more than this, or more bytes of them in memory.
+/// However little is looked for, runs are merged as soon as there are more than this, or more bytes of them in memory.
 const RUNS_WAITING_MAX: usize = 64;
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Index blobs read at the same time.
@@ -98,6 +102,8 @@ pub(crate) struct IndexView {
     watermark: Option<i64>,
     epochs: Option<EpochState>,
     loaded: Timestamp,
+    /// Look-ups since the indexes were read.
+    looked_up: AtomicU64,
 }
 
 /// The indexes in figures.
@@ -121,7 +127,18 @@ impl IndexView {
             watermark: None,
             epochs: None,
             loaded: now,
+            looked_up: AtomicU64::new(0),
         }
+    }
+
+    /// Whether so much was looked for in so many runs that one for all would have been quicker.
+    fn wants_merging(&self) -> bool {
+        if self.runs.len() <= RUNS_MAX {
+            return false;
+        }
+        let entries: usize = self.runs.iter().map(|run| run.len()).sum();
+        let looked_up = self.looked_up.fetch_add(1, Ordering::Relaxed);
+        looked_up == entries as u64 / LOOK_UPS_SHARE
     }
 
     fn find(&self, id: &ContentId) -> std::result::Result<Option<IndexEntry>, FormatError> {
@@ -133,11 +150,19 @@ impl IndexView {
         runs.push(run);
         let covered = self.covered.iter().chain(blobs).cloned().collect();
         Self {
-            runs,
             covered,
+            ..self.with_runs(runs)
+        }
+    }
+
+    fn with_runs(&self, runs: Vec<Run>) -> Self {
+        Self {
+            runs,
+            covered: self.covered.clone(),
             watermark: self.watermark,
             epochs: self.epochs.clone(),
             loaded: self.loaded,
+            looked_up: AtomicU64::new(self.looked_up.load(Ordering::Relaxed)),
         }
     }
 }
@@ -167,6 +192,13 @@ impl Repository {
 
     /// The winning index entry of a content, deleted ones included.
     pub(crate) fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
+        let view = self.view();
+        if view.wants_merging() {
+            let mut merged = view.with_runs(merge_small_runs(view.runs.clone())?);
+            merged.looked_up = AtomicU64::new(0);
+            // Where another view has come meanwhile, this one serves for this look-up.
+            self.replace_view(&view, merged);
+        }
         let found = self.view().find(id);
         found.map_err(|source| index_error(format!("look up content {id} in"), source))
     }
@@ -287,17 +319,13 @@ impl Repository {
             }
         }
         drop(opened);
-        let runs = if runs.len() > RUNS_MAX {
-            merge_small_runs(runs)?
-        } else {
-            runs
-        };
         Ok(IndexView {
             runs,
             covered: active,
             watermark,
             epochs,
             loaded: now,
+            looked_up: AtomicU64::new(0),
         })
     }
 
@@ -372,7 +400,7 @@ impl Repository {
         loop {
             let old = self.view();
             let mut view = old.with_run(&blobs, run.clone());
-            if view.runs.len() > RUNS_MAX {
+            if view.runs.len() > RUNS_WAITING_MAX {
                 view.runs = merge_small_runs(view.runs)?;
             }
             if self.replace_view(&old, view) {

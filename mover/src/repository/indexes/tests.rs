@@ -82,7 +82,7 @@ fn many_small_index_blobs_do_not_add_up_in_memory() {
     }
     let repository = sample.reopened();
     let view = repository.view();
-    assert!(view.runs.len() <= RUNS_MAX, "{} runs", view.runs.len());
+    assert!(view.runs.len() <= RUNS_WAITING_MAX, "{} runs", view.runs.len());
     let runs: Vec<_> = view.runs.iter().map(Arc::clone).collect();
     assert!(bytes_in_memory(&runs) <= WAITING_BYTES_MAX);
     for number in (0..blobs * each).step_by(4_001) {
@@ -96,6 +96,22 @@ fn many_small_index_blobs_do_not_add_up_in_memory() {
         })
         .unwrap();
     assert!(live >= blobs * each);
+}
+
+#[test]
+fn runs_are_merged_when_enough_was_looked_for() {
+    let sample = Sample::new();
+    let blobs = RUNS_MAX as u32 * 2;
+    for number in 0..blobs {
+        put_index(&sample, number as u8, number * 100..(number + 1) * 100);
+    }
+    let repository = sample.reopened();
+    let runs = || repository.view().runs.len();
+    let found = |number| repository.find(&entry(number).id).unwrap() == Some(entry(number));
+    assert!(found(0) && runs() > RUNS_MAX, "few look-ups are not worth it");
+    assert!((0..blobs * 100).all(found));
+    assert!(runs() <= RUNS_MAX, "{} runs", runs());
+    assert!((0..blobs * 100).all(found), "nothing is lost");
 }
 
 #[test]
