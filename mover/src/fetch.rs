@@ -303,11 +303,16 @@ pub(crate) fn readers(wanted: usize) -> usize {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::atomic::AtomicUsize;
+    use std::thread;
 
+    use crossbeam_channel::RecvTimeoutError;
+    use windlass_repo_format::compression::Compression;
     use windlass_repo_format::quantity::{ContentLen, PackOffset};
+    use windlass_repo_format::splitter::SplitterAlgorithm;
 
     use super::*;
     use crate::blocking::block_on;
+    use crate::repository::CreateOptions;
     use crate::sample::Sample;
     use crate::storage::{BlobRange, Storage};
 
@@ -388,6 +393,56 @@ mod tests {
         );
         assert_eq!(lock(&notes.0).len(), 18);
         assert_eq!(notes.1.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn readers_of_contents_too_long_for_their_memory_do_not_wait_for_each_other() {
+        const LEN: usize = 4 << 20;
+        let sample = Sample::with(&CreateOptions {
+            splitter: SplitterAlgorithm::LegacyFixed,
+            ecc_overhead_percent: 100,
+            ..CreateOptions::default()
+        });
+        let zstd = Some(Compression::Zstd);
+        let objects = (0..12u64).map(|number| {
+            let mut bytes: Vec<u8> = (0..LEN as u64 / 8)
+                .flat_map(|word| (word * (number + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+                .collect();
+            let compressed = number % 3 == 2;
+            bytes[..LEN / 2].fill(0);
+            let written = sample
+                .session()
+                .write_content(None, &bytes, zstd.filter(|_| compressed));
+            ObjectId::direct(block_on(written).unwrap())
+        });
+        let objects: Vec<ObjectId> = objects.collect();
+        sample.flush();
+        let notes = Arc::<Notes>::default();
+        let cancel = AtomicBool::new(false);
+        let stop = Stop::new(&cancel);
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let mut gather = Gather::new(sender, &stop);
+        for (place, object) in objects.iter().chain(&objects).enumerate() {
+            gather.push(piece(&sample, *object, place as u64, None, &notes));
+        }
+        gather.flush();
+        drop(gather);
+        let fetch = Fetch::new(&sample.repository, 64 << 20, 3, &stop);
+        assert_eq!(fetch.readers(), 3);
+        let (ended, end) = crossbeam_channel::bounded::<()>(0);
+        thread::scope(|scope| {
+            for ended in [ended.clone(), ended.clone(), ended] {
+                let (fetch, receiver) = (&fetch, &receiver);
+                scope.spawn(move || {
+                    let _ended = ended;
+                    fetch.serve(receiver);
+                });
+            }
+            if end.recv_timeout(Duration::from_secs(120)) == Err(RecvTimeoutError::Timeout) {
+                cancel.store(true, Ordering::Relaxed);
+            }
+        });
+        assert_eq!(lock(&notes.0).len(), 24, "{} lost", notes.1.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -29,11 +29,15 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn new() -> Self {
+        Self::with(&CreateOptions::default())
+    }
+
+    pub(crate) fn with(create: &CreateOptions) -> Self {
         let clock = Arc::new(ManualClock::new(WHEN));
         let storage = Memory::new(clock.clone());
         let shared: Arc<dyn Storage> = Arc::new(storage.clone());
-        let (create, options) = (CreateOptions::default(), Self::options(&clock, 1));
-        let repository = block_on(Repository::create(shared, "secret", &create, options)).unwrap();
+        let options = Self::options(&clock, 1);
+        let repository = block_on(Repository::create(shared, "secret", create, options)).unwrap();
         let session = repository.write_session().unwrap();
         Self {
             repository,

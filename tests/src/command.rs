@@ -3,9 +3,14 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+/// Nothing that is run here takes so long, unless it hangs.
+const LONGEST: Duration = Duration::from_mins(20);
 
 /// What a program did, and how it had been called.
 #[derive(Debug)]
@@ -129,14 +134,30 @@ fn run_beside<T: Send>(command: &mut Command, stdin: &[u8], beside: impl FnOnce(
         .unwrap_or_else(|error| panic!("cannot start {words}: {error}"));
     let mut input = child.stdin.take().expect("standard input was asked to be a pipe");
     let id = child.id();
-    let (output, beside) = std::thread::scope(|scope| {
+    let (ended, end) = mpsc::channel::<()>();
+    let (output, beside, hung) = std::thread::scope(|scope| {
+        // A program that hangs must not keep all that would follow from being told.
+        let hung = scope.spawn(move || {
+            let hung = end.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout);
+            if hung {
+                let process = i32::try_from(id).ok().and_then(Pid::from_raw);
+                let _ = kill_process(process.expect("a child has an id"), Signal::KILL);
+            }
+            hung
+        });
         scope.spawn(move || {
             // A program that ends without reading its input is judged by its exit code, not by the broken pipe.
             let _ = input.write_all(stdin);
         });
         let beside = scope.spawn(move || beside(id));
-        (child.wait_with_output(), beside.join())
+        let output = child.wait_with_output();
+        drop(ended);
+        (output, beside.join(), hung.join())
     });
+    assert!(
+        !hung.expect("who waits does not fail"),
+        "{words} took {LONGEST:?} and was ended"
+    );
     let output = output.unwrap_or_else(|error| panic!("cannot wait for {words}: {error}"));
     let outcome = Outcome {
         command: words,

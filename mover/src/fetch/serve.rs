@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -14,6 +16,7 @@ use super::{Batch, Piece, READ_LEN_MAX, Slot, Slots, Stop, Taker, lock, range_of
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{ALIGNMENT, AlignedBuffer};
+use crate::pipeline::StageProfile;
 use crate::repository::{ObjectPart, Repository};
 use crate::storage::{BlobRange, StorageError};
 
@@ -31,6 +34,50 @@ pub(crate) struct Fetch<'a> {
     stop: &'a Stop<'a>,
     /// Packs that are not there, even by the newest indexes.
     lost: Mutex<HashSet<BlobId>>,
+    times: Times,
+}
+
+/// What the threads did one after the other, all of them together.
+#[derive(Debug, Default)]
+struct Times {
+    idle: AtomicU64,
+    read: Step,
+    open: Step,
+    hash: Step,
+    write: Step,
+}
+
+#[derive(Debug, Default)]
+struct Step {
+    nanos: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Step {
+    fn time<R>(&self, bytes: u64, work: impl FnOnce() -> R) -> R {
+        let done = time(&self.nanos, work);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        done
+    }
+
+    fn shown(&self, stage: &'static str, threads: usize) -> StageProfile {
+        StageProfile {
+            stage,
+            threads: threads as u64,
+            busy: Duration::from_nanos(self.nanos.load(Ordering::Relaxed)),
+            waiting_for_input: Duration::ZERO,
+            waiting_for_output: Duration::ZERO,
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn time<R>(nanos: &AtomicU64, work: impl FnOnce() -> R) -> R {
+    let began = Instant::now();
+    let done = work();
+    let taken = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    nanos.fetch_add(taken, Ordering::Relaxed);
+    done
 }
 
 /// How the memory is shared out.
@@ -80,7 +127,30 @@ impl<'a> Fetch<'a> {
             measures,
             stop,
             lost: Mutex::default(),
+            times: Times::default(),
         }
+    }
+
+    /// What the threads did: each does all of this in turn. Who reads has waited to be asked before; reading itself waits
+    /// for the storage, and writing for the disk.
+    pub(crate) fn stages(&self) -> Vec<StageProfile> {
+        let Times {
+            idle,
+            read,
+            open,
+            hash,
+            write,
+        } = &self.times;
+        let shown = |step: &Step, stage| step.shown(stage, self.readers());
+        vec![
+            StageProfile {
+                waiting_for_input: Duration::from_nanos(idle.load(Ordering::Relaxed)),
+                ..shown(read, "read")
+            },
+            shown(open, "open"),
+            shown(hash, "hash"),
+            shown(write, "write"),
+        ]
     }
 
     /// How many threads are to call [`Fetch::serve`].
@@ -111,7 +181,7 @@ impl<'a> Fetch<'a> {
                 Err(TryRecvError::Empty) => {
                     // Whoever asks may wait for what lies here.
                     desk.settle();
-                    batches.recv().ok()
+                    time(&self.times.idle, || batches.recv().ok())
                 }
                 Err(TryRecvError::Disconnected) => None,
             };
@@ -124,7 +194,9 @@ impl<'a> Fetch<'a> {
     }
 
     fn read_range(&self, pack: &BlobId, offset: u64, len: u64) -> std::result::Result<Bytes, StorageError> {
-        block_on(self.repository.storage().read(pack, BlobRange::Part { offset, len }))
+        let range = BlobRange::Part { offset, len };
+        let read = || block_on(self.repository.storage().read(pack, range));
+        self.times.read.time(len, read)
     }
 
     /// Reads one content. A pack that vanished since the indexes were read is looked for once in fresh ones.
@@ -196,7 +268,7 @@ enum Plain {
     Besides {
         plain: Vec<u8>,
         /// Free for others when the bytes are gone.
-        _memory: Option<Slot>,
+        _memory: Slot,
     },
 }
 
@@ -219,11 +291,7 @@ impl<'r, 'a, T: Taker> Desk<'r, 'a, T> {
             len,
             pieces,
         } = batch;
-        let _memory = if len > self.fetch.measures.read {
-            self.memory_besides(len)
-        } else {
-            None
-        };
+        let mut ahead = self.memory_ahead(len, &pieces);
         // When the whole cannot be read, each content is tried alone: one that lies before the damage can be had.
         let read = self.fetch.read_range(&pack, offset, len).ok();
         let mut pieces = pieces.into_iter().peekable();
@@ -243,7 +311,7 @@ impl<'r, 'a, T: Taker> Desk<'r, 'a, T> {
                 None => self.fetch.read_alone(&entry),
             };
             let plain = sealed.and_then(|(entry, sealed)| {
-                let plain = self.open(&entry, &sealed, same[0].part.start)?;
+                let plain = self.open(&entry, &sealed, same[0].part.start, &mut ahead)?;
                 Ok((entry, plain))
             });
             match plain {
@@ -261,7 +329,18 @@ impl<'r, 'a, T: Taker> Desk<'r, 'a, T> {
         }
     }
 
-    /// Memory for so many bytes, for which others may have to end first; so nothing is kept meanwhile.
+    /// Memory for a read that is longer than others, and for opening the content it is for: at once, because who waits must
+    /// hold nothing.
+    fn memory_ahead(&mut self, len: u64, pieces: &[Piece<T>]) -> Option<Slot> {
+        if len <= self.fetch.measures.read {
+            return None;
+        }
+        let opening = pieces.iter().map(|piece| cost_besides(&piece.entry, len)).max();
+        self.memory_besides(len + opening.unwrap_or(0))
+    }
+
+    /// Memory for so many bytes, for which others may have to end first. They may wait as well, so this thread must hold
+    /// no other such memory than what goes with its opened contents, which are given away meanwhile.
     fn memory_besides(&mut self, bytes: u64) -> Option<Slot> {
         if let Some(slot) = self.fetch.besides.try_take(bytes) {
             return Some(slot);
@@ -271,18 +350,16 @@ impl<'r, 'a, T: Taker> Desk<'r, 'a, T> {
     }
 
     /// Opens a content. Where it can be told how long it becomes, it goes onto the desk: at an address that is to a page as
-    /// `start`, its place in its file, is.
-    fn open(&mut self, entry: &IndexEntry, sealed: &[u8], start: u64) -> Result<Plain> {
+    /// `start`, its place in its file, is. Otherwise it takes the memory `ahead`, or what it needs of its own.
+    fn open(&mut self, entry: &IndexEntry, sealed: &[u8], start: u64, ahead: &mut Option<Slot>) -> Result<Plain> {
         let sealer = self.fetch.repository.sealer();
         let plain_len = sealer.plain_len(sealed.len());
         let fitting = plain_len.filter(|len| entry.compression == 0 && *len + ALIGNMENT <= self.room.capacity());
         let Some(len) = fitting else {
-            let cost = sealed.len() as u64 + 2 * u64::from(entry.original_len.bytes());
-            let slot = self.memory_besides(cost);
-            if slot.is_none() {
-                return Err(MoverError::Cancelled);
-            }
-            let plain = self.fetch.repository.open_sealed(entry, sealed)?;
+            let own = || self.memory_besides(cost_besides(entry, sealed.len() as u64));
+            let slot = ahead.take().or_else(own).ok_or(MoverError::Cancelled)?;
+            let open = || self.fetch.repository.open_sealed(entry, sealed);
+            let plain = self.fetch.times.open.time(sealed.len() as u64, open)?;
             return Ok(Plain::Besides { plain, _memory: slot });
         };
         let mut at = self.place(len, start);
@@ -292,7 +369,8 @@ impl<'r, 'a, T: Taker> Desk<'r, 'a, T> {
         }
         let place = at..at + len;
         let room = &mut self.room.room_mut()[place.clone()];
-        self.fetch.repository.open_sealed_onto(entry, sealed, room)?;
+        let open = || self.fetch.repository.open_sealed_onto(entry, sealed, room);
+        self.fetch.times.open.time(len as u64, open)?;
         self.used = place.end;
         Ok(Plain::OnDesk(place))
     }
@@ -324,10 +402,13 @@ impl<'r, 'a, T: Taker> Desk<'r, 'a, T> {
             })
             .collect();
         let messages: Vec<&[&[u8]]> = pieces.iter().map(|pieces| &pieces[..]).collect();
-        let hashes = self.fetch.repository.sealer().hasher().hash_many(&messages);
+        let bytes = pieces.iter().map(|[plain]| plain.len() as u64).sum();
+        let hash = || self.fetch.repository.sealer().hasher().hash_many(&messages);
+        let hashes = self.fetch.times.hash.time(bytes, hash);
         for ((opened, hash), [plain]) in opened.iter().zip(hashes).zip(&pieces) {
             if hash == opened.entry.id.hash() {
-                self.fetch.hand_out(&opened.pieces, plain);
+                let hand_out = || self.fetch.hand_out(&opened.pieces, plain);
+                self.fetch.times.write.time(plain.len() as u64, hand_out);
             } else {
                 let error = MoverError::WrongContent {
                     id: opened.entry.id,
@@ -339,6 +420,11 @@ impl<'r, 'a, T: Taker> Desk<'r, 'a, T> {
         }
         self.used = 0;
     }
+}
+
+/// Bytes that opening a content takes when it does not go onto the desk.
+fn cost_besides(entry: &IndexEntry, sealed_len: u64) -> u64 {
+    sealed_len + 2 * u64::from(entry.original_len.bytes())
 }
 
 fn lose<T: Taker>(same: &[Piece<T>], error: MoverError) {

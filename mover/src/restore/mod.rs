@@ -29,6 +29,7 @@ use windlass_repo_format::snapshot::DirEntry;
 
 use crate::error::{MoverError, Result};
 use crate::fetch::{self, Fetch, Gather, Stop};
+use crate::pipeline::StageProfile;
 use crate::repository::Repository;
 use run::Run;
 use target::Top;
@@ -129,6 +130,8 @@ pub struct RestoreReport {
     pub failed: u64,
     /// The first [`RestoreReport::FAILURES_MAX`] of these: path below the target, and why.
     pub failures: Vec<(PathBuf, MoverError)>,
+    /// What the threads that read and write did.
+    pub stages: Vec<StageProfile>,
 }
 
 impl RestoreReport {
@@ -169,7 +172,7 @@ pub fn restore(
     );
     let run = Run::new(repository, options, progress, &stop, fetch.readers().min(WALKERS_MAX));
     work(&run, &fetch, Top::open(&run, entry, target)?);
-    let report = run.into_report();
+    let report = run.into_report(fetch.stages());
     stop.into_result()?;
     Ok(report)
 }

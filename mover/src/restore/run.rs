@@ -16,6 +16,7 @@ use super::{DirectoryTimes, RestoreOptions, RestoreProgress, RestoreReport};
 use crate::error::MoverError;
 use crate::fetch::{Slots, Stop, open_files_max};
 use crate::patience::patiently;
+use crate::pipeline::StageProfile;
 use crate::repository::Repository;
 
 /// One restore.
@@ -100,7 +101,7 @@ impl<'a> Run<'a> {
         self.progress.skipped.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn into_report(self) -> RestoreReport {
+    pub(super) fn into_report(self, stages: Vec<StageProfile>) -> RestoreReport {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let progress = self.progress;
         RestoreReport {
@@ -113,6 +114,7 @@ impl<'a> Run<'a> {
             unowned: count(&self.unowned),
             failed: count(&progress.failed),
             failures: self.failures.into_inner().unwrap_or_else(PoisonError::into_inner),
+            stages,
         }
     }
 }

@@ -11,6 +11,7 @@ mod ls;
 mod place;
 mod restore;
 mod show;
+mod stages;
 mod verify;
 
 use clap::Subcommand;

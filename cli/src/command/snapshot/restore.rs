@@ -14,6 +14,7 @@ use windlass_mover::MoverError;
 use windlass_mover::restore::{DirectoryTimes, Overwrite, RestoreOptions, RestoreProgress, RestoreReport, restore};
 
 use super::place::{Found, ID_HELP, Place};
+use super::stages;
 use crate::context::Context;
 use crate::exit::{Exit, TargetUnusable};
 use crate::figures::{chain, count, duration, parse_size, rate, shown, size, things};
@@ -66,6 +67,10 @@ pub(crate) struct Restore {
     /// How much memory may be used for data on its way
     #[arg(long, value_name = "SIZE", default_value = "160MiB", value_parser = parse_size, hide_short_help = true)]
     memory: u64,
+
+    /// At the end, show how busy each stage was and what it waited for
+    #[arg(long)]
+    profile_stages: bool,
 
     /// Which time folders get: Kopia's, that of the newest file below them; or their own
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Times::Kopia)]
@@ -148,7 +153,7 @@ impl Restore {
                 .failures
                 .iter()
                 .map(|(path, error)| json!({"path": path.to_string_lossy(), "error": chain(error)}));
-            return output::json(&json!({
+            let mut value = json!({
                 "snapshot": found.snapshot.id.to_string(),
                 "target": self.target.to_string_lossy(),
                 "files": report.files,
@@ -161,7 +166,11 @@ impl Restore {
                 "failed": report.failed,
                 "failures": failures.collect::<Vec<_>>(),
                 "seconds": time.as_secs_f64(),
-            }));
+            });
+            if self.profile_stages {
+                value["stages"] = stages::json(&report.stages);
+            }
+            return output::json(&value);
         }
         for (path, error) in &report.failures {
             let path = shown(path.as_os_str().as_encoded_bytes());
@@ -171,11 +180,15 @@ impl Restore {
         if report.failed > listed {
             say(&format!("... and {} more", count(report.failed - listed)));
         }
-        output::text(&format!(
+        let mut text = format!(
             "Restored to {}\n\n{}",
             self.shown_target(),
             facts(report, time).render("  ")
-        ))
+        );
+        if self.profile_stages {
+            text += &stages::table(&report.stages);
+        }
+        output::text(&text)
     }
 }
 

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use windlass_mover::snapshot::{LostKind, SnapshotReport, StageProfile};
+use windlass_mover::snapshot::{LostKind, SnapshotReport};
 
 use super::super::described::{Amount, manifest_json, source_text};
+use super::super::stages;
 use crate::context::{Context, Place, about_password_file};
 use crate::exit::Exit;
 use crate::figures::{count, duration, quoted, rate, shown, size, things};
 use crate::output;
 use crate::progress::say;
-use crate::table::{Align, Facts, Table};
+use crate::table::Facts;
 
 /// So many failures are listed for people; programs are told of as many as there are texts for.
 const FAILURES_SHOWN: usize = 50;
@@ -91,7 +92,8 @@ impl Outcome<'_> {
         text += &self.facts().render("  ");
         text += &self.losses();
         if self.profile_stages {
-            text += &self.stages();
+            text += &stages::table(&self.report.stages);
+            text += &self.input_and_output();
         }
         if let Some(place) = self.made_repository {
             text += &format!(
@@ -174,38 +176,6 @@ impl Outcome<'_> {
         } else {
             format!("\nNot kept, or kept otherwise:\n{text}")
         }
-    }
-
-    /// What each stage did with its time: the one that waits least is what the run is bound by.
-    fn stages(&self) -> String {
-        let right = |name| (name, Align::Right);
-        let mut table = Table::new(&[
-            ("STAGE", Align::Left),
-            right("THREADS"),
-            right("BUSY"),
-            right("WAITED FOR INPUT"),
-            right("WAITED FOR OUTPUT"),
-            right("BYTES"),
-        ]);
-        for stage in &self.report.stages {
-            table.row(vec![
-                stage.stage.to_owned(),
-                stage.threads.to_string(),
-                duration(stage.busy),
-                duration(stage.waiting_for_input),
-                duration(stage.waiting_for_output),
-                if stage.bytes > 0 {
-                    size(stage.bytes)
-                } else {
-                    String::new()
-                },
-            ]);
-        }
-        format!(
-            "\nStages, all threads of each together:\n{}{}",
-            table.render("  "),
-            self.input_and_output()
-        )
     }
 
     /// How files were read and packs written.
@@ -298,17 +268,7 @@ impl Outcome<'_> {
         }));
         value["seconds"] = json!(self.time.as_secs_f64());
         if self.profile_stages {
-            let stage = |stage: &StageProfile| {
-                json!({
-                    "stage": stage.stage,
-                    "threads": stage.threads,
-                    "busySeconds": stage.busy.as_secs_f64(),
-                    "waitingForInputSeconds": stage.waiting_for_input.as_secs_f64(),
-                    "waitingForOutputSeconds": stage.waiting_for_output.as_secs_f64(),
-                    "bytes": stage.bytes,
-                })
-            };
-            value["stages"] = report.stages.iter().map(stage).collect();
+            value["stages"] = stages::json(&report.stages);
         }
         value["repository"] = json!({
             "location": self.location,
