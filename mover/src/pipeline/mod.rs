@@ -97,7 +97,8 @@ pub(crate) struct Limits {
     pub sealers: usize,
     /// Contents that a sealer wants to hash side by side.
     pub lanes: usize,
-    /// Bytes of contents that a sealer takes at once, at most; one content at least.
+    /// Bytes of contents that a sealer takes at once, at most, while all are at work; one content at least. Who works alone
+    /// takes the share of the others, too.
     pub gathered: u64,
     /// Threads that write packs.
     pub writers: usize,
@@ -180,6 +181,14 @@ impl Limits {
             batches: self.batches.max(other.batches),
             ..*self
         }
+    }
+
+    /// Bytes that the sealers hold together, before the last content of each: who has none takes one, and several may do
+    /// so at the same moment.
+    fn gathered_together(&self, content_max: usize) -> usize {
+        let each = usize::try_from(self.gathered).unwrap_or(usize::MAX);
+        let all = self.sealers.saturating_mul(each);
+        all.saturating_sub((self.sealers - 1) * content_max)
     }
 
     /// How many extents are in use when all queues and threads are full.
@@ -297,6 +306,9 @@ mod tests {
             let chunks = limits.gathered / (4 << 20);
             assert!(chunks >= if compresses { 5 } else { 9 }, "{limits:?}");
             assert!(limits.bytes_max(&measures) <= measures.memory, "{limits:?}");
+            // Chunks that are being hashed are longer than the average of all: long ones are hashed longer.
+            let together = limits.gathered_together(measures.content_max) - measures.content_max;
+            assert!(together >= if compresses { 4 } else { 9 } * (5 << 20), "{limits:?}");
         }
     }
 
