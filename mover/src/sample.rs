@@ -74,9 +74,13 @@ impl Sample {
         if bytes.len() <= PART_LEN {
             return self.content(None, bytes);
         }
+        self.object_of(bytes.chunks(PART_LEN))
+    }
+
+    /// An object of these contents, at least two, with their list.
+    pub(crate) fn object_of<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> ObjectId {
         let mut start = 0;
-        let parts: Vec<IndirectEntry> = bytes
-            .chunks(PART_LEN)
+        let parts: Vec<IndirectEntry> = parts
             .map(|part| {
                 let len = part.len() as u64;
                 let object = self.content(None, part);

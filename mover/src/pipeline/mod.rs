@@ -23,6 +23,7 @@
 //! A stage that meets an error says so in [`Control`] and goes on emptying its queue, so that nobody waits for it.
 
 mod crowd;
+mod earlier;
 mod event;
 mod extended;
 mod file_object;
@@ -193,6 +194,7 @@ impl Limits {
 
     /// How many extents are in use when all queues and threads are full.
     fn extents_for(&self, content_max: usize) -> usize {
+        // Waiting, and being cut. What is cut anew, now and then, takes what the sealers give back.
         let in_queues = (self.batches + 1) * content_max;
         let bytes = self.sealers * self.gathered as usize + in_queues;
         // At both ends of every run of chunks there is an extent that they do not fill.

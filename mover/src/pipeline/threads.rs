@@ -141,6 +141,7 @@ pub(crate) fn run(
             pool,
             depth: Limits::READS_AHEAD,
         },
+        repository: session.repository().clone(),
         progress: progress.clone(),
         in_flight: stages.in_flight.clone(),
     };
