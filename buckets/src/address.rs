@@ -91,7 +91,9 @@ pub enum BadAddress {
 impl Address {
     /// Whether this is a URL of a bucket at all, right or wrong.
     pub fn is_meant_by(url: &str) -> bool {
-        ["s3://", "gs://", "azblob://"].iter().any(|scheme| url.starts_with(scheme))
+        ["s3://", "gs://", "azblob://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
     }
 
     /// Reads a URL.
@@ -187,9 +189,14 @@ impl Parts {
         let mut parameters: Vec<(&'static str, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
-            let name = known.iter().find(|known| **known == name).ok_or_else(|| unknown(scheme, name, known))?;
+            let name = known
+                .iter()
+                .find(|known| **known == name)
+                .ok_or_else(|| unknown(scheme, name, known))?;
             if parameters.iter().any(|(before, _)| before == name) {
-                return Err(BadAddress::Twice { name: (*name).to_owned() });
+                return Err(BadAddress::Twice {
+                    name: (*name).to_owned(),
+                });
             }
             parameters.push((name, decoded(value)?));
         }
@@ -220,7 +227,9 @@ impl Parts {
     /// The URL of a server; without a scheme it is asked over TLS.
     fn endpoint(&mut self) -> Result<Option<String>, BadAddress> {
         const NAME: &str = "endpoint";
-        let Some(endpoint) = self.text(NAME) else { return Ok(None) };
+        let Some(endpoint) = self.text(NAME) else {
+            return Ok(None);
+        };
         let wrong = || BadAddress::Value {
             name: NAME,
             wanted: "http://host:port or https://host:port, without credentials or path",
@@ -245,10 +254,25 @@ impl Parts {
 }
 
 fn unknown(scheme: &'static str, name: &str, known: &[&str]) -> BadAddress {
-    let is_name = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_name = name.len() <= 40
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     let name = if is_name { name.to_owned() } else { "...".to_owned() };
-    let simple: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
-    let secrets = ["secret", "accesskey", "sessiontoken", "password", "accountkey", "storagekey", "sastoken"];
+    let simple: String = name
+        .to_lowercase()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let secrets = [
+        "secret",
+        "accesskey",
+        "sessiontoken",
+        "password",
+        "accountkey",
+        "storagekey",
+        "sastoken",
+    ];
     if secrets.iter().any(|secret| simple.contains(secret)) {
         return BadAddress::Secret { scheme, name };
     }
@@ -262,10 +286,16 @@ fn decoded(text: &str) -> Result<String, BadAddress> {
         let digits = bytes.get(place + 1..place + 3);
         !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    if bytes.iter().enumerate().any(|(place, byte)| *byte == b'%' && broken(place)) {
+    if bytes
+        .iter()
+        .enumerate()
+        .any(|(place, byte)| *byte == b'%' && broken(place))
+    {
         return Err(BadAddress::Encoding);
     }
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| BadAddress::Encoding)?;
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| BadAddress::Encoding)?;
     Ok(decoded.into_owned())
 }
 
@@ -291,7 +321,11 @@ mod tests {
             ("s3://b?raw-prefix=true", ""),
         ] {
             let options = s3(url);
-            assert_eq!((options.bucket.as_str(), options.prefix.as_str()), ("b", prefix), "{url}");
+            assert_eq!(
+                (options.bucket.as_str(), options.prefix.as_str()),
+                ("b", prefix),
+                "{url}"
+            );
         }
     }
 

@@ -15,11 +15,6 @@ impl Keys {
         Self(prefix.into())
     }
 
-    /// What all keys begin with.
-    pub(crate) fn prefix(&self) -> &str {
-        &self.0
-    }
-
     /// The key of a blob, or the beginning of the keys of blobs that begin with `name`.
     pub(crate) fn key(&self, name: &str) -> String {
         format!("{}{name}", self.0)
@@ -43,7 +38,13 @@ mod tests {
         let keys = Keys::new("cluster/");
         assert_eq!(keys.key("p1"), "cluster/p1");
         assert_eq!(keys.blob("cluster/p1"), Some("p1".into()));
-        for other in ["cluster/", "p1", "cluster/deeper/p1", "cluster/.storageconfig", "other/p1"] {
+        for other in [
+            "cluster/",
+            "p1",
+            "cluster/deeper/p1",
+            "cluster/.storageconfig",
+            "other/p1",
+        ] {
             assert_eq!(keys.blob(other), None, "{other}");
         }
         assert_eq!(Keys::new("raw-").blob("raw-p1"), Some("p1".into()));

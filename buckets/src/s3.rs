@@ -96,7 +96,9 @@ impl Inner {
             let asked = self.client.get_object_lock_configuration().bucket(&self.bucket).send();
             let refusal = match within(patience.silence_max, DOING, &self.location, asked).await {
                 Ok(Ok(answer)) => {
-                    let configured = answer.object_lock_configuration.and_then(|lock| lock.object_lock_enabled);
+                    let configured = answer
+                        .object_lock_configuration
+                        .and_then(|lock| lock.object_lock_enabled);
                     return Ok(configured == Some(ObjectLockEnabled::Enabled));
                 }
                 Ok(Err(error)) => {
@@ -132,15 +134,24 @@ impl Inner {
         let mut tries = self.pace.tries();
         loop {
             tries.gate().await;
-            let asked = self.client.head_object().bucket(&self.bucket).key(self.keys.key(id.as_str()));
+            let asked = self
+                .client
+                .head_object()
+                .bucket(&self.bucket)
+                .key(self.keys.key(id.as_str()));
             let asked = self.encryption.of_head(asked).send();
             let refusal = match within(self.pace.silence_max(), DOING, &place, asked).await {
                 Ok(Ok(answer)) => {
                     let modified = answer.last_modified().and_then(times::timestamp);
                     return Ok(BlobMetadata {
                         id: id.clone(),
-                        len: answer.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or(0),
-                        modified: modified.or_else(|| self.clock.last_seen()).unwrap_or(Timestamp::UNIX_EPOCH),
+                        len: answer
+                            .content_length()
+                            .and_then(|len| u64::try_from(len).ok())
+                            .unwrap_or(0),
+                        modified: modified
+                            .or_else(|| self.clock.last_seen())
+                            .unwrap_or(Timestamp::UNIX_EPOCH),
                     });
                 }
                 Ok(Err(error)) => Failure::of(error).refusal_of_blob(DOING, &place, id),
@@ -156,7 +167,12 @@ impl Inner {
         let mut tries = self.pace.tries();
         loop {
             tries.gate().await;
-            let asked = self.client.delete_object().bucket(&self.bucket).key(self.keys.key(id.as_str())).send();
+            let asked = self
+                .client
+                .delete_object()
+                .bucket(&self.bucket)
+                .key(self.keys.key(id.as_str()))
+                .send();
             let refusal = match within(self.pace.silence_max(), DOING, &place, asked).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => Failure::of(error).refusal_of_blob(DOING, &place, id),

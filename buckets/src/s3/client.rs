@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
 use windlass_mover::storage::StorageError;
 
 use super::S3Options;
@@ -33,6 +36,23 @@ pub(super) async fn connect(options: &S3Options, clock: &ServerClock) -> Result<
         // bucket is not believed for them either.
         loader = loader.http_client(client.clone());
     }
+    let is_named = options.profile.is_some() || options.credentials_file.is_some() || options.config_file.is_some();
+    if is_named {
+        // Who names a profile or a file means it, whatever the environment says.
+        let around = ProviderConfig::without_region().with_region(options.region.clone().map(Region::new));
+        let around = if options.skip_verify {
+            around
+        } else {
+            around.with_http_client(client.clone())
+        };
+        let mut named = ProfileFileCredentialsProvider::builder()
+            .configure(&around)
+            .profile_files(files.clone());
+        if let Some(profile) = &options.profile {
+            named = named.profile_name(profile);
+        }
+        loader = loader.credentials_provider(named.build());
+    }
     let shared = loader.region(region(options, files)).load().await;
     let path_style = options.path_style.unwrap_or(options.endpoint.is_some());
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
@@ -45,7 +65,11 @@ pub(super) async fn connect(options: &S3Options, clock: &ServerClock) -> Result<
         // Tries, silence and progress are counted here, in one place for all providers.
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(10)).build());
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(10))
+                .build(),
+        );
     if let Some(endpoint) = &options.endpoint {
         config = config.endpoint_url(endpoint);
     }

@@ -58,7 +58,10 @@ impl Failure {
                 let status = refused.raw().status().as_u16();
                 Self::Answer {
                     status,
-                    code: refused.err().code().map_or_else(|| name(status).to_owned(), str::to_owned),
+                    code: refused
+                        .err()
+                        .code()
+                        .map_or_else(|| name(status).to_owned(), str::to_owned),
                     message: refused.err().message().unwrap_or_default().to_owned(),
                     retry_after: retry_after.map(|seconds: u64| Duration::from_secs(seconds.min(60))),
                 }
@@ -185,9 +188,10 @@ fn answered(doing: &'static str, place: String, status: u16, code: String, messa
             io::ErrorKind::PermissionDenied,
             "check the access key and its secret, and which profile they come from",
         ),
-        (_, "ExpiredToken" | "ExpiredTokenException") => {
-            (io::ErrorKind::PermissionDenied, "the session has ended: get new credentials")
-        }
+        (_, "ExpiredToken" | "ExpiredTokenException") => (
+            io::ErrorKind::PermissionDenied,
+            "the session has ended: get new credentials",
+        ),
         (_, "RequestTimeTooSkewed") => (io::ErrorKind::Other, "set the clock of this machine"),
         (301 | 307, _)
         | (_, "AuthorizationHeaderMalformed" | "PermanentRedirect" | "IllegalLocationConstraintException") => {

@@ -62,7 +62,10 @@ impl Encryption {
         let request = request.set_server_side_encryption(kind).set_ssekms_key_id(key_id);
         let Self::Customer { key } = self else { return request };
         let (algorithm, key, md5) = customer(key);
-        request.sse_customer_algorithm(algorithm).sse_customer_key(key).sse_customer_key_md5(md5)
+        request
+            .sse_customer_algorithm(algorithm)
+            .sse_customer_key(key)
+            .sse_customer_key_md5(md5)
     }
 
     pub(super) fn of_upload(&self, request: CreateMultipartUploadFluentBuilder) -> CreateMultipartUploadFluentBuilder {
@@ -70,13 +73,19 @@ impl Encryption {
         let request = request.set_server_side_encryption(kind).set_ssekms_key_id(key_id);
         let Self::Customer { key } = self else { return request };
         let (algorithm, key, md5) = customer(key);
-        request.sse_customer_algorithm(algorithm).sse_customer_key(key).sse_customer_key_md5(md5)
+        request
+            .sse_customer_algorithm(algorithm)
+            .sse_customer_key(key)
+            .sse_customer_key_md5(md5)
     }
 
     pub(super) fn of_part(&self, request: UploadPartFluentBuilder) -> UploadPartFluentBuilder {
         let Self::Customer { key } = self else { return request };
         let (algorithm, key, md5) = customer(key);
-        request.sse_customer_algorithm(algorithm).sse_customer_key(key).sse_customer_key_md5(md5)
+        request
+            .sse_customer_algorithm(algorithm)
+            .sse_customer_key(key)
+            .sse_customer_key_md5(md5)
     }
 
     pub(super) fn of_completion(
@@ -85,18 +94,27 @@ impl Encryption {
     ) -> CompleteMultipartUploadFluentBuilder {
         let Self::Customer { key } = self else { return request };
         let (algorithm, key, md5) = customer(key);
-        request.sse_customer_algorithm(algorithm).sse_customer_key(key).sse_customer_key_md5(md5)
+        request
+            .sse_customer_algorithm(algorithm)
+            .sse_customer_key(key)
+            .sse_customer_key_md5(md5)
     }
 
     pub(super) fn of_read(&self, request: GetObjectFluentBuilder) -> GetObjectFluentBuilder {
         let Self::Customer { key } = self else { return request };
         let (algorithm, key, md5) = customer(key);
-        request.sse_customer_algorithm(algorithm).sse_customer_key(key).sse_customer_key_md5(md5)
+        request
+            .sse_customer_algorithm(algorithm)
+            .sse_customer_key(key)
+            .sse_customer_key_md5(md5)
     }
 
     pub(super) fn of_head(&self, request: HeadObjectFluentBuilder) -> HeadObjectFluentBuilder {
         let Self::Customer { key } = self else { return request };
         let (algorithm, key, md5) = customer(key);
-        request.sse_customer_algorithm(algorithm).sse_customer_key(key).sse_customer_key_md5(md5)
+        request
+            .sse_customer_algorithm(algorithm)
+            .sse_customer_key(key)
+            .sse_customer_key_md5(md5)
     }
 }

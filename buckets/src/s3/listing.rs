@@ -29,7 +29,12 @@ impl Inner {
                 (Some(true), Some(token)) => Next::After(token.to_owned()),
                 _ => Next::End,
             };
-            let blobs: Vec<_> = page.contents().iter().filter_map(|object| self.listed(object)).map(Ok).collect();
+            let blobs: Vec<_> = page
+                .contents()
+                .iter()
+                .filter_map(|object| self.listed(object))
+                .map(Ok)
+                .collect();
             Ok::<_, StorageError>(Some((stream::iter(blobs), next)))
         });
         pages.try_flatten().boxed()

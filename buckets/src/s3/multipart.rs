@@ -42,7 +42,12 @@ impl Drop for Open<'_> {
             .upload_id(std::mem::take(&mut self.id));
         if let Ok(runtime) = Handle::try_current() {
             // Nothing hangs on it: buckets are told to forget such uploads after some days.
-            runtime.spawn(async move { abort.send().await.map_err(|error| tracing::debug!(%error, "an upload stays open")) });
+            runtime.spawn(async move {
+                abort
+                    .send()
+                    .await
+                    .map_err(|error| tracing::debug!(%error, "an upload stays open"))
+            });
         }
     }
 }
@@ -98,7 +103,11 @@ impl Inner {
         number: i32,
         body: Bytes,
     ) -> Result<CompletedPart, StorageError> {
-        let md5 = if order.wants_checksum() { Some(content_md5(&body).await?) } else { None };
+        let md5 = if order.wants_checksum() {
+            Some(content_md5(&body).await?)
+        } else {
+            None
+        };
         let mut tries = self.pace.tries();
         loop {
             tries.gate().await;
@@ -113,10 +122,17 @@ impl Inner {
                 .set_content_md5(md5.clone())
                 .body(ByteStream::from(body.clone()));
             let request = self.encryption.of_part(request).customize();
-            let request = if self.is_https { request.disable_payload_signing() } else { request };
+            let request = if self.is_https {
+                request.disable_payload_signing()
+            } else {
+                request
+            };
             let refusal = match within(self.answer_within(body.len()), DOING, &order.place, request.send()).await {
                 Ok(Ok(put)) => {
-                    return Ok(CompletedPart::builder().part_number(number).set_e_tag(put.e_tag).build());
+                    return Ok(CompletedPart::builder()
+                        .part_number(number)
+                        .set_e_tag(put.e_tag)
+                        .build());
                 }
                 Ok(Err(error)) => self.refusal_of_put(Failure::of(error), order),
                 Err(silent) => silent,

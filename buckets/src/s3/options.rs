@@ -53,7 +53,9 @@ impl S3Options {
     }
 
     pub(super) fn is_https(&self) -> bool {
-        self.endpoint.as_ref().is_none_or(|endpoint| !endpoint.starts_with("http://"))
+        self.endpoint
+            .as_ref()
+            .is_none_or(|endpoint| !endpoint.starts_with("http://"))
     }
 
     /// How the server is to encrypt.
@@ -104,14 +106,23 @@ mod tests {
         let with = |bytes: &[u8]| {
             let file = folder.path().join("key");
             std::fs::write(&file, bytes).unwrap();
-            let options = S3Options { customer_key_file: Some(file), ..S3Options::default() };
+            let options = S3Options {
+                customer_key_file: Some(file),
+                ..S3Options::default()
+            };
             options.encryption()
         };
         let wanted = Encryption::Customer { key: [7; 32] };
         assert_eq!(with(&[7; 32]).unwrap(), wanted);
-        assert_eq!(with(format!("{}\n", base64::encode([7; 32])).as_bytes()).unwrap(), wanted);
+        assert_eq!(
+            with(format!("{}\n", base64::encode([7; 32])).as_bytes()).unwrap(),
+            wanted
+        );
         let error = with(b"short").unwrap_err();
-        assert!(error.to_string().contains("SSE-C") && error.to_string().contains("key"), "{error}");
+        assert!(
+            error.to_string().contains("SSE-C") && error.to_string().contains("key"),
+            "{error}"
+        );
         assert!(!format!("{wanted:?}").contains('7'), "keys are not shown");
     }
 
@@ -125,7 +136,9 @@ mod tests {
             }
             .encryption()
         };
-        let kms = |key: Option<&str>| Encryption::Kms { key_id: key.map(str::to_owned) };
+        let kms = |key: Option<&str>| Encryption::Kms {
+            key_id: key.map(str::to_owned),
+        };
         assert_eq!(of(None, None).unwrap(), Encryption::OfBucket);
         assert_eq!(of(Some("AES256"), None).unwrap(), Encryption::Managed);
         assert_eq!(of(Some("aws:kms"), None).unwrap(), kms(None));

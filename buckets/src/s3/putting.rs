@@ -1,7 +1,7 @@
 //! The way up: a whole object at once, or in parts where it is long.
 
-use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockMode, StorageClass};
 use aws_smithy_types::base64;
@@ -97,7 +97,11 @@ impl Inner {
     }
 
     async fn put_at_once(&self, order: &Order<'_>) -> Result<(), StorageError> {
-        let md5 = if order.wants_checksum() { Some(content_md5(&order.body).await?) } else { None };
+        let md5 = if order.wants_checksum() {
+            Some(content_md5(&order.body).await?)
+        } else {
+            None
+        };
         let mut tries = self.pace.tries();
         let mut may_be_done = false;
         loop {
@@ -138,7 +142,11 @@ impl Inner {
             .set_object_lock_retain_until_date(until)
             .set_if_none_match(order.if_none_match());
         let request = self.encryption.of_put(request).customize();
-        let request = if self.is_https { request.disable_payload_signing() } else { request };
+        let request = if self.is_https {
+            request.disable_payload_signing()
+        } else {
+            request
+        };
         request.send().await.map(drop)
     }
 

@@ -199,7 +199,15 @@ fn total_len(answer: &GetObjectOutput, is_part: bool) -> Option<u64> {
 
 /// Whether an answer that is a part begins where it should.
 fn begins_at(answer: &GetObjectOutput, from: u64) -> bool {
-    let begin = || answer.content_range()?.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok();
+    let begin = || {
+        answer
+            .content_range()?
+            .strip_prefix("bytes ")?
+            .split_once('-')?
+            .0
+            .parse()
+            .ok()
+    };
     begin() == Some(from)
 }
 

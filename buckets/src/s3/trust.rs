@@ -36,12 +36,16 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 pub(super) fn http_client(options: &S3Options) -> Result<SharedHttpClient, StorageError> {
     if options.skip_verify {
         let believing = Believing::new();
-        return Ok(http_client_fn(move |_: &HttpConnectorSettings, _: &RuntimeComponents| {
-            SharedHttpConnector::new(believing.clone())
-        }));
+        return Ok(http_client_fn(
+            move |_: &HttpConnectorSettings, _: &RuntimeComponents| SharedHttpConnector::new(believing.clone()),
+        ));
     }
     let mut trusted = TrustStore::default();
-    let of_environment = || std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let of_environment = || {
+        std::env::var_os("AWS_CA_BUNDLE")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(bundle) = options.ca_bundle.clone().or_else(of_environment) {
         trusted = trusted.with_pem_certificate(checked_bundle(&bundle)?);
     }
@@ -105,7 +109,9 @@ impl Believing {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(connector);
         Self(client)
     }
 }
@@ -114,8 +120,13 @@ impl HttpConnector for Believing {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.0.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-            let answer = client.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
+            let request = request
+                .try_into_http1x()
+                .map_err(|error| ConnectorError::user(error.into()))?;
+            let answer = client
+                .request(request)
+                .await
+                .map_err(|error| ConnectorError::io(error.into()))?;
             HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
@@ -176,7 +187,10 @@ mod tests {
     fn a_bundle_without_certificates_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
-        for bytes in ["", "-----BEGIN CERTIFICATE-----\nnot base64\n-----END CERTIFICATE-----\n"] {
+        for bytes in [
+            "",
+            "-----BEGIN CERTIFICATE-----\nnot base64\n-----END CERTIFICATE-----\n",
+        ] {
             std::fs::write(&file, bytes).unwrap();
             let error = checked_bundle(&file).unwrap_err();
             assert!(error.to_string().contains("ca.pem"), "{error}");
