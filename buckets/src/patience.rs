@@ -101,6 +101,12 @@ impl Pace {
         self.patience.silence_max
     }
 
+    /// How long a try that moves so many bytes may take before it is answered: slow lines are no lost ones.
+    pub(crate) fn answer_within(&self, len: usize) -> Duration {
+        const SLOWEST_BYTES_PER_SECOND: u64 = 32 << 10;
+        self.silence_max() + Duration::from_secs(len as u64 / SLOWEST_BYTES_PER_SECOND)
+    }
+
     /// The tries of one call.
     pub(crate) fn tries(&self) -> Tries<'_> {
         Tries {

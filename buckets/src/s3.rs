@@ -1,7 +1,6 @@
 //! The S3 room: blobs as objects of a bucket, through the client that AWS keeps.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -120,12 +119,6 @@ impl Inner {
     /// What people call a blob.
     fn place(&self, id: &BlobId) -> String {
         format!("s3://{}/{}", self.bucket, self.keys.key(id.as_str()))
-    }
-
-    /// How long a try that sends so many bytes may take before it answers: slow lines are no lost ones.
-    fn answer_within(&self, len: usize) -> Duration {
-        const SLOWEST_BYTES_PER_SECOND: u64 = 32 << 10;
-        self.pace.silence_max() + Duration::from_secs(len as u64 / SLOWEST_BYTES_PER_SECOND)
     }
 
     async fn metadata(&self, id: &BlobId) -> Result<BlobMetadata, StorageError> {

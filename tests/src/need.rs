@@ -18,6 +18,8 @@ pub enum Need {
     Kopia,
     /// A real S3 server, installed by `tests/run`.
     SeaweedFs,
+    /// The program `openssl`, which makes certificates.
+    OpenSsl,
     /// The time and the room for gigabytes: only `tests/run` asks for such stories.
     FrontDoor,
     /// Go's module cache, which building the peers leaves behind.
@@ -37,6 +39,10 @@ impl Need {
             Self::SeaweedFs => (
                 peers::program("weed").is_file(),
                 "needs SeaweedFS: tests/run installs it",
+            ),
+            Self::OpenSsl => (
+                Command::new("openssl").arg("version").output().is_ok(),
+                "needs the program openssl",
             ),
             Self::FrontDoor => (
                 std::env::var_os(FRONT_DOOR).is_some(),

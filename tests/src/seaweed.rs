@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -15,6 +16,14 @@ pub struct SeaweedFs {
     server: Child,
     folder: tempfile::TempDir,
     ports: Vec<u16>,
+}
+
+/// The name of a file with the certificate of a server that is spoken to over TLS.
+const CERTIFICATE: &str = "certificate.pem";
+
+fn temporary() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("windlass-seaweedfs-").tempdir();
+    folder.expect("a temporary folder can be made")
 }
 
 /// How long the server may take to answer for the first time, and to make a bucket.
@@ -31,8 +40,43 @@ impl SeaweedFs {
     /// # Panics
     /// When it cannot be started. [`Need::SeaweedFs`](crate::Need::SeaweedFs) says whether the program is there.
     pub fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("windlass-seaweedfs-").tempdir();
-        let folder = folder.expect("a temporary folder can be made");
+        Self::start_in(temporary(), &[])
+    }
+
+    /// Starts a server that is spoken to over TLS, with a certificate that nobody has signed; see
+    /// [`certificate`](Self::certificate). Takes [`Need::OpenSsl`](crate::Need::OpenSsl) too.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with_tls() -> Self {
+        let folder = temporary();
+        let (certificate, key) = (folder.path().join(CERTIFICATE), folder.path().join("key.pem"));
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+            ])
+            .args(["-subj", "/CN=windlass-tests", "-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .expect("openssl is there");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let more = [("s3.cert.file", &certificate), ("s3.key.file", &key)];
+        let more = more.map(|(name, file)| format!("-{name}={}", file.display()));
+        Self::start_in(folder, &more)
+    }
+
+    fn start_in(folder: tempfile::TempDir, more: &[String]) -> Self {
         let user = format!(
             r#"{{"identities":[{{"name":"t","credentials":[{{"accessKey":"{}","secretKey":"{}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#,
             Self::ACCESS_KEY,
@@ -41,7 +85,7 @@ impl SeaweedFs {
         std::fs::write(folder.path().join("s3.json"), user).expect("the folder is ours");
         // Somebody else may take a port between the asking and the using.
         for _ in 0..5 {
-            if let Some(running) = Self::try_start(&folder) {
+            if let Some(running) = Self::try_start(&folder, more) {
                 let (server, ports) = running;
                 return Self { server, folder, ports };
             }
@@ -61,7 +105,7 @@ impl SeaweedFs {
         })
     }
 
-    fn try_start(folder: &tempfile::TempDir) -> Option<(Child, Vec<u16>)> {
+    fn try_start(folder: &tempfile::TempDir, more: &[String]) -> Option<(Child, Vec<u16>)> {
         let ports = free_ports(10);
         let names = ["s3.port", "s3.port.grpc", "master.port", "master.port.grpc"].into_iter();
         let names = names.chain(["volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"]);
@@ -85,6 +129,7 @@ impl SeaweedFs {
             .arg(format!("-dir={}", data.display()))
             .arg(format!("-s3.config={}", folder.path().join("s3.json").display()))
             .args(names.zip(&ports).map(|(name, port)| format!("-{name}={port}")))
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be held twice"))
             .stderr(log)
@@ -103,6 +148,11 @@ impl SeaweedFs {
         let _ = server.kill();
         let _ = server.wait();
         None
+    }
+
+    /// The file with the certificate of a server that is spoken to over TLS.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join(CERTIFICATE)
     }
 
     /// Where it is: `http://127.0.0.1:PORT`.

@@ -17,6 +17,7 @@ use aws_sdk_s3::config::{
 use windlass_mover::storage::StorageError;
 
 use super::S3Options;
+use super::encryption::WithoutEchoes;
 use super::times::ServerClock;
 use super::trust;
 
@@ -58,6 +59,7 @@ pub(super) async fn connect(options: &S3Options, clock: &ServerClock) -> Result<
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .http_client(client)
         .interceptor(clock.clone())
+        .interceptor(WithoutEchoes)
         .force_path_style(path_style)
         // Many servers know no checksums, and what Windlass reads it checks by itself.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

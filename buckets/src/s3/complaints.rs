@@ -62,7 +62,12 @@ impl Failure {
                         .err()
                         .code()
                         .map_or_else(|| name(status).to_owned(), str::to_owned),
-                    message: refused.err().message().unwrap_or_default().to_owned(),
+                    message: match (refused.err().message(), refused.err().source()) {
+                        (Some(message), _) => message.to_owned(),
+                        // The answer could not be understood; says what of it.
+                        (None, Some(cause)) if status < 300 => cause.to_string(),
+                        (None, _) => String::new(),
+                    },
                     retry_after: retry_after.map(|seconds: u64| Duration::from_secs(seconds.min(60))),
                 }
             }

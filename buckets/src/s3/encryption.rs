@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
@@ -46,6 +49,29 @@ impl fmt::Debug for Encryption {
 /// The algorithm, the key and the key's MD5, as three headers want them.
 fn customer(key: &[u8; 32]) -> (&'static str, String, String) {
     ("AES256", base64::encode(key), base64::encode(Md5::digest(key)))
+}
+
+/// Leaves out what answers repeat of a key that was sent: some servers do so twice, which the client takes for a fault.
+#[derive(Debug)]
+pub(super) struct WithoutEchoes;
+
+impl Intercept for WithoutEchoes {
+    fn name(&self) -> &'static str {
+        "WithoutEchoes"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        for echo in ["algorithm", "key-md5"] {
+            let name = format!("x-amz-server-side-encryption-customer-{echo}");
+            context.response_mut().headers_mut().remove(name);
+        }
+        Ok(())
+    }
 }
 
 impl Encryption {

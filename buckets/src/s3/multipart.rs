@@ -127,7 +127,7 @@ impl Inner {
             } else {
                 request
             };
-            let refusal = match within(self.answer_within(body.len()), DOING, &order.place, request.send()).await {
+            let refusal = match within(self.pace.answer_within(body.len()), DOING, &order.place, request.send()).await {
                 Ok(Ok(put)) => {
                     return Ok(CompletedPart::builder()
                         .part_number(number)
@@ -156,7 +156,7 @@ impl Inner {
                 .multipart_upload(parts.clone())
                 .set_if_none_match(order.if_none_match());
             let asked = self.encryption.of_completion(request).send();
-            let refusal = match within(self.answer_within(order.body.len()), DOING, &order.place, asked).await {
+            let refusal = match within(self.pace.answer_within(order.body.len()), DOING, &order.place, asked).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => {
                     let failure = Failure::of(error);

@@ -107,7 +107,7 @@ impl Inner {
         loop {
             tries.gate().await;
             let answer = self.send(order, md5.clone());
-            let refusal = match within(self.answer_within(order.body.len()), DOING, &order.place, answer).await {
+            let refusal = match within(self.pace.answer_within(order.body.len()), DOING, &order.place, answer).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => {
                     let failure = Failure::of(error);

@@ -20,13 +20,13 @@ impl Line {
     async fn with(plan: impl Fn(u32) -> Fate + Send + Sync + 'static) -> Option<Self> {
         let world = World::with_bucket(false)?;
         let options = world.options();
-        let direct = S3::open(&options, impatient()).await.unwrap();
+        let direct = S3::open(&options, impatient()).await.expect("the server is there");
         let proxy = Proxy::before(&world.server.authority(), plan).await;
         let through = S3Options {
             endpoint: Some(proxy.endpoint()),
             ..options
         };
-        let proxied = S3::open(&through, impatient()).await.unwrap();
+        let proxied = S3::open(&through, impatient()).await.expect("the server is there");
         Some(Self {
             direct,
             proxied,

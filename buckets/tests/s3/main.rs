@@ -2,6 +2,7 @@
 
 mod conformance;
 mod credentials;
+mod keeping_secrets;
 mod lines;
 mod locking;
 mod proxy;

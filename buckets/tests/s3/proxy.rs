@@ -42,8 +42,8 @@ struct Counts {
 impl Proxy {
     /// Stands before `server`; `plan` says what becomes of each connection, by its number.
     pub(crate) async fn before(server: &str, plan: impl Fn(u32) -> Fate + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("loopback has free ports");
         let counts = Arc::new(Counts::default());
         let (server, counting) = (server.to_owned(), Arc::clone(&counts));
         let accepting = tokio::spawn(async move {
@@ -88,7 +88,9 @@ impl Drop for Proxy {
 async fn pass(mut client: TcpStream, server: &str, fate: Fate, counts: &Counts) -> std::io::Result<()> {
     if let Fate::Answer(answer) = fate {
         let mut request = vec![0; 64 << 10];
-        client.read(&mut request).await?;
+        if client.read(&mut request).await? == 0 {
+            return Ok(());
+        }
         client.write_all(answer.as_bytes()).await?;
         // Before the client has read it, unread bytes of the request would reset the connection.
         let _ = tokio::time::timeout(Duration::from_secs(2), async {

@@ -52,7 +52,7 @@ impl World {
         }
         let world = Self {
             server: SeaweedFs::shared(),
-            home: tempfile::tempdir().unwrap(),
+            home: tempfile::tempdir().expect("a temporary folder can be made"),
             bucket: format!("bucket-{}", number()),
         };
         if locks {
@@ -62,7 +62,7 @@ impl World {
         }
         let (key, secret) = (SeaweedFs::ACCESS_KEY, SeaweedFs::SECRET_KEY);
         let text = format!("[default]\naws_access_key_id={key}\naws_secret_access_key={secret}\n");
-        std::fs::write(world.credentials(), text).unwrap();
+        std::fs::write(world.credentials(), text).expect("the folder is ours");
         Some(world)
     }
 
@@ -84,7 +84,9 @@ impl World {
 
     /// The storage there.
     pub(crate) async fn storage(&self) -> S3 {
-        S3::open(&self.options(), impatient()).await.unwrap()
+        S3::open(&self.options(), impatient())
+            .await
+            .expect("the server of the tests does it")
     }
 }
 
