@@ -1,4 +1,4 @@
-//! The waiting bench: how often, how fast and for how long a server is asked again.
+//! The anteroom: how often, how fast and for how long a server is asked again.
 
 use std::future::Future;
 use std::io;

@@ -1,4 +1,4 @@
-//! The complaints desk: from what the server or the line said to what a user can act on.
+//! The grievance office: from what the server or the line said to what a user can act on.
 
 use std::error::Error;
 use std::io;
