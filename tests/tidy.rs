@@ -204,6 +204,7 @@ fn allowed(importer: &str, imported: &str) -> bool {
         match krate {
             "windlass-repo-format" => "repo-format",
             "windlass-mover" => "mover",
+            "windlass-buckets" => "buckets",
             "windlass-proto" => "proto",
             "windlass" => "cli",
             "windlass-bench" => "bench",
@@ -215,10 +216,15 @@ fn allowed(importer: &str, imported: &str) -> bool {
     match room(importer) {
         "repo-format" | "proto" => false,
         "mover" => room(imported) == "repo-format",
-        "controllers" => matches!(room(imported), "mover" | "proto" | "controllers"),
-        "cli" => matches!(room(imported), "repo-format" | "mover" | "controllers" | "proto"),
+        // The servers that its tests talk to are started in the tests' workshop.
+        "buckets" => matches!(room(imported), "repo-format" | "mover" | "tests"),
+        "controllers" => matches!(room(imported), "mover" | "buckets" | "proto" | "controllers"),
+        "cli" => matches!(
+            room(imported),
+            "repo-format" | "mover" | "buckets" | "controllers" | "proto"
+        ),
         // The peers are found and built in one place, which is the tests' workshop.
-        "bench" => matches!(room(imported), "repo-format" | "mover" | "tests" | "bench"),
+        "bench" => matches!(room(imported), "repo-format" | "mover" | "buckets" | "tests" | "bench"),
         "fuzz" => matches!(room(imported), "repo-format" | "mover"),
         // The simulations, once there are any, may see the mover and the controllers; all other stories see the built program.
         _ => matches!(room(imported), "mover" | "controllers"),

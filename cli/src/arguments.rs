@@ -20,7 +20,9 @@ The first command makes a repository if there is none, and a snapshot of a folde
 The repository is the same that Kopia and Velero use: each of them can open it at any moment, beside this program.";
 
 const AFTER: &str = "\
-The repository is named by --repo or by the environment variable WINDLASS_REPO, as a path or as file:///path. \
+The repository is named by --repo or by the environment variable WINDLASS_REPO: a path, file:///path, or \
+s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=REGION. The credentials for a bucket are never in its URL: they come \
+from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the shared files of AWS (profile=NAME), or from the machine's role. \
 Without either, the default repository in your data folder is used ($XDG_DATA_HOME/windlass or \
 ~/.local/share/windlass). The first snapshot makes it, with a random password in a file beside it.
 
@@ -50,7 +52,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct GlobalOptions {
-    /// Where the repository is: a path, or file:///path
+    /// Where the repository is: a path, file:///path, or s3://BUCKET/PREFIX
     #[arg(
         long,
         value_name = "URL",

@@ -10,7 +10,7 @@ use windlass_mover::blocking::block_on;
 use windlass_mover::random::SystemRandom;
 use windlass_mover::repository::{CreateOptions, OpenOptions, Unlock};
 use windlass_mover::storage::filesystem::Sharding;
-use windlass_mover::storage::{FileSystem, Storage};
+use windlass_mover::storage::{FileSystem, Storage, StorageError};
 use windlass_mover::{Identity, MoverError, Repository};
 use windlass_repo_format::FormatError;
 use windlass_repo_format::format_blob::FORMAT_BLOB_NAME;
@@ -21,9 +21,10 @@ use crate::default_repository::DefaultRepository;
 use crate::exit::WrongPassword;
 use crate::figures::quoted;
 use crate::interrupt::Interrupt;
+use crate::location::{Location, locate};
 use crate::password::{self, Password, Question};
 use crate::progress::say;
-use crate::{location, whoami};
+use crate::whoami;
 
 /// What every command has at hand.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ pub(crate) struct Context {
 /// Where the repository is.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// Its folder.
-    pub folder: PathBuf,
+    /// Its folder, or its bucket.
+    pub location: Location,
     /// Set when no repository was named.
     pub default: Option<DefaultRepository>,
 }
@@ -49,7 +50,7 @@ pub(crate) struct Place {
 #[derive(Clone)]
 pub(crate) struct Closed<'a> {
     place: &'a Place,
-    storage: FileSystem,
+    storage: Arc<dyn Storage>,
     password: Password,
 }
 
@@ -58,12 +59,7 @@ impl Closed<'_> {
     pub(crate) fn finish_password_change(self, identity: &Identity, new: &str) -> anyhow::Result<()> {
         let options = OpenOptions::new(identity.clone());
         let old = Unlock::Password(self.password);
-        block_on(Repository::finish_password_change(
-            Arc::new(self.storage),
-            old,
-            new,
-            options,
-        ))?;
+        block_on(Repository::finish_password_change(self.storage, old, new, options))?;
         Ok(())
     }
 }
@@ -85,13 +81,16 @@ impl Context {
     pub(crate) fn place(&self) -> anyhow::Result<Place> {
         Ok(match &self.options.repo {
             Some(url) => Place {
-                folder: whoami::absolute(&location::folder(url)?)?,
+                location: match locate(url)? {
+                    Location::Folder(folder) => Location::Folder(whoami::absolute(&folder)?),
+                    bucket => bucket,
+                },
                 default: None,
             },
             None => {
                 let default = DefaultRepository::locate()?;
                 Place {
-                    folder: default.folder(),
+                    location: Location::Folder(default.folder()),
                     default: Some(default),
                 }
             }
@@ -119,7 +118,7 @@ impl Context {
     pub(crate) fn closed_at<'a>(&self, place: &'a Place) -> anyhow::Result<Closed<'a>> {
         if let Some(default) = &place.default {
             let missing = || MoverError::NotARepository {
-                location: place.folder.display().to_string(),
+                location: place.location.to_string(),
             };
             if !default.exists() {
                 return Err(missing()).context(
@@ -127,7 +126,7 @@ impl Context {
                      first `windlass snapshot create` makes it",
                 );
             }
-            self.note(&format!("Using the default repository {}", place.folder.display()));
+            self.note(&format!("Using the default repository {}", place.location));
         }
         Ok(Closed {
             place,
@@ -144,7 +143,7 @@ impl Context {
             password,
         } = closed;
         let options = OpenOptions::new(self.identity.clone());
-        let opened = Repository::open(Arc::new(storage.clone()), Unlock::Password(password), options);
+        let opened = Repository::open(storage, Unlock::Password(password), options);
         let repository = block_on(opened).map_err(|error| explained(error, place))?;
         for unknown in repository.format().warnings() {
             // Those without which nobody may go on have been refused.
@@ -154,29 +153,24 @@ impl Context {
                 message, "the repository uses a feature that this program does not know"
             );
         }
-        if storage.sharding_is_guess() {
-            warn!(folder = %place.folder.display(), "no .shards file; blobs are kept in folders of 3 and 3 letters");
-        }
         Ok(repository)
     }
 
     /// Makes a repository at a place and opens it.
     pub(crate) fn create_at(&self, place: &Place, create: &CreateOptions) -> anyhow::Result<Repository> {
-        refuse_to_touch(place)?;
+        let site = Site::find(place)?;
         if let Some(default) = &place.default
             && self.options.password_file.is_none()
         {
             default.make_password(&SystemRandom)?;
         }
         let password = self.password(place, true)?;
-        let doing = || format!("cannot make a repository at {}", place.folder.display());
-        let storage: Arc<dyn Storage> =
-            Arc::new(FileSystem::create(&place.folder, Sharding::default()).with_context(doing)?);
+        let storage = site.prepare().with_context(|| cannot_make(&place.location))?;
         let options = OpenOptions::new(self.identity.clone());
         let repository = block_on(Repository::create(storage, &password, create, options))?;
         if let Some(file) = self.own_password_file(place) {
             // Said at once: what comes next may fail, and the password is needed all the same.
-            let (folder, file) = (place.folder.display(), file.display());
+            let (folder, file) = (&place.location, file.display());
             self.note(&format!(
                 "Made the default repository {folder}; its password is in {file}"
             ));
@@ -218,7 +212,7 @@ impl Context {
             "Password of the repository"
         };
         let question = Question {
-            text: format!("{text} at {}: ", place.folder.display()),
+            text: format!("{text} at {}: ", place.location),
             twice: is_new,
             missing: "no password is given and there is no terminal to ask: give --password-file, or set WINDLASS_PASSWORD",
         };
@@ -255,34 +249,75 @@ pub(crate) fn refuse_lost_index(repository: &Repository) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open_storage(place: &Place) -> anyhow::Result<FileSystem> {
-    let opened = FileSystem::open(&place.folder);
-    opened.with_context(|| format!("cannot open the repository at {}", place.folder.display()))
+fn open_storage(place: &Place) -> anyhow::Result<Arc<dyn Storage>> {
+    let opening = || format!("cannot open the repository at {}", place.location);
+    match &place.location {
+        Location::Folder(folder) => {
+            let storage = FileSystem::open(folder).with_context(opening)?;
+            if storage.sharding_is_guess() && has_format_blob(&storage) {
+                warn!(folder = %folder.display(), "no .shards file; blobs are kept in folders of 3 and 3 letters");
+            }
+            Ok(Arc::new(storage))
+        }
+        Location::Bucket(address) => block_on(address.open()).with_context(opening),
+    }
 }
 
-/// A new repository must not change how blobs that are there already are found.
-fn refuse_to_touch(place: &Place) -> anyhow::Result<()> {
-    if !place.folder.exists() {
-        return Ok(());
+fn has_format_blob(storage: &dyn Storage) -> bool {
+    block_on(storage.metadata(&FORMAT_BLOB_NAME.into())).is_ok()
+}
+
+fn cannot_make(location: &Location) -> String {
+    format!("cannot make a repository at {location}")
+}
+
+/// Where a new repository is to be, with nothing in it: a new repository must not change how blobs that are there already
+/// are found.
+enum Site<'a> {
+    Folder(&'a Path),
+    Bucket(Arc<dyn Storage>),
+}
+
+impl<'a> Site<'a> {
+    fn find(place: &'a Place) -> anyhow::Result<Self> {
+        let location = &place.location;
+        match location {
+            Location::Folder(folder) => {
+                if folder.exists() && !folder.is_dir() {
+                    bail!("{}: it is not a folder", cannot_make(location));
+                }
+                if folder.exists() {
+                    refuse_to_touch(&*open_storage(place)?, location)?;
+                }
+                Ok(Self::Folder(folder))
+            }
+            Location::Bucket(address) => {
+                let storage = block_on(address.open()).with_context(|| cannot_make(location))?;
+                refuse_to_touch(&*storage, location)?;
+                Ok(Self::Bucket(storage))
+            }
+        }
     }
-    if !place.folder.is_dir() {
-        bail!(
-            "cannot make a repository at {}: it is not a folder",
-            place.folder.display()
-        );
+
+    fn prepare(self) -> Result<Arc<dyn Storage>, StorageError> {
+        Ok(match self {
+            Self::Folder(folder) => Arc::new(FileSystem::create(folder, Sharding::default())?),
+            Self::Bucket(storage) => storage,
+        })
     }
-    let location = place.folder.display().to_string();
-    let storage = open_storage(place)?;
-    let is_repository = block_on(storage.metadata(&FORMAT_BLOB_NAME.into())).is_ok();
+}
+
+fn refuse_to_touch(storage: &dyn Storage, location: &Location) -> anyhow::Result<()> {
     let first = match block_on(storage.list("").next()) {
         None => return Ok(()),
         Some(first) => first.with_context(|| format!("cannot look into {location}"))?,
     };
-    let found = if is_repository {
+    let found = if has_format_blob(storage) {
         "a repository".to_owned()
     } else {
         format!("blob {}", first.id)
     };
+    let location = location.to_string();
     Err(MoverError::AlreadyARepository { location, found }.into())
 }
 
@@ -301,7 +336,7 @@ fn explained(error: MoverError, place: &Place) -> anyhow::Error {
         format!("; a change of the password was interrupted, so try --password-file {file}")
     });
     let error = WrongPassword {
-        location: place.folder.display().to_string(),
+        location: place.location.to_string(),
         more: more.unwrap_or_default(),
     };
     error.into()

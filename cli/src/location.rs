@@ -1,14 +1,43 @@
 //! The map room: where a repository is, from what the user wrote.
 
+use std::fmt;
 use std::path::PathBuf;
+
+use windlass_buckets::Address;
 
 use crate::exit::WrongUse;
 
-/// The folder that a path or a `file:` URL names.
+/// A place where a repository is, or is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// A bucket somewhere.
+    Bucket(Box<Address>),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
+            Self::Bucket(address) => f.write_str(&address.location()),
+        }
+    }
+}
+
+/// The place that a path or a URL names.
 ///
 /// # Errors
-/// For what is no place on this machine.
-pub(crate) fn folder(url: &str) -> Result<PathBuf, WrongUse> {
+/// For what is no place where a repository can be. What may be a key is not repeated.
+pub(crate) fn locate(url: &str) -> Result<Location, WrongUse> {
+    if Address::is_meant_by(url) {
+        let address = Address::parse(url).map_err(|error| WrongUse(format!("--repo: {error}")))?;
+        return Ok(Location::Bucket(Box::new(address)));
+    }
+    folder(url).map(Location::Folder)
+}
+
+fn folder(url: &str) -> Result<PathBuf, WrongUse> {
     let wrong = |why: &str| WrongUse(format!("--repo {url:?} {why}"));
     if url.is_empty() {
         return Err(wrong("is empty: give a path"));
@@ -16,23 +45,22 @@ pub(crate) fn folder(url: &str) -> Result<PathBuf, WrongUse> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Ok(PathBuf::from(url));
     };
-    match scheme {
-        "file" => {
-            let path = rest.strip_prefix("localhost").unwrap_or(rest);
-            if !path.starts_with('/') {
-                return Err(wrong("names another machine, or lacks a slash: write file:///path"));
-            }
-            percent_decoded(path).ok_or_else(|| wrong("has a % that two hexadecimal digits do not follow"))
-        }
+    if scheme != "file" {
         // Such a URL may hold a key: it is not repeated.
-        "s3" | "gs" | "azblob" => Err(WrongUse(format!(
-            "--repo {scheme}://...: buckets are not in this build yet; a repository can be in a folder only (a path, or file:///path)"
-        ))),
-        _ => Err(WrongUse(format!(
-            "--repo {scheme}://...: no such kind of place is known; a repository can be in a folder (a path, or file:///path)"
-        ))),
+        return Err(WrongUse(format!(
+            "--repo {scheme}://...: no such kind of place is known; a repository can be in a folder (a path, or \
+             file:///path) or in a bucket ({BUCKETS})"
+        )));
     }
+    let path = rest.strip_prefix("localhost").unwrap_or(rest);
+    if !path.starts_with('/') {
+        return Err(wrong("names another machine, or lacks a slash: write file:///path"));
+    }
+    percent_decoded(path).ok_or_else(|| wrong("has a % that two hexadecimal digits do not follow"))
 }
+
+/// How buckets are named.
+const BUCKETS: &str = "s3://BUCKET/PREFIX";
 
 fn percent_decoded(path: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
@@ -77,9 +105,6 @@ mod tests {
     fn what_is_no_folder_is_refused_with_a_reason() {
         for (url, why) in [
             ("", "empty"),
-            ("s3://bucket/prefix", "not in this build yet"),
-            ("gs://bucket", "folder only"),
-            ("azblob://container", "folder only"),
             ("ftp://there", "no such kind"),
             ("file://there/path", "another machine"),
             ("file:///a%2", "hexadecimal"),
@@ -91,8 +116,21 @@ mod tests {
     }
 
     #[test]
+    fn urls_of_buckets_name_buckets() {
+        let location = locate("s3://bucket/prefix?endpoint=http://127.0.0.1:8333").unwrap();
+        assert_eq!(location.to_string(), "s3://bucket/prefix/ at http://127.0.0.1:8333");
+        assert_eq!(locate("/backup").unwrap(), Location::Folder("/backup".into()));
+    }
+
+    #[test]
     fn keys_in_urls_are_not_repeated() {
-        let said = folder("s3://user:secret@bucket").unwrap_err().to_string();
-        assert!(!said.contains("secret"), "{said}");
+        for url in [
+            "s3://user:secret@bucket",
+            "s3://bucket?endpoint=http://user:secret@there",
+            "ftp://user:secret@there",
+        ] {
+            let said = locate(url).unwrap_err().to_string();
+            assert!(said.contains("--repo") && !said.contains(":secret"), "{said}");
+        }
     }
 }

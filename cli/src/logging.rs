@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing::Level;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -17,8 +19,14 @@ pub(crate) fn start(filter: &str) -> Result<(), WrongUse> {
     })?;
     let colours = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Line).with_ansi(colours);
+    let lines = lines.with_filter(filter_fn(|about| may_be_said(about.level(), about.target())));
     tracing_subscriber::registry().with(targets).with(lines).init();
     Ok(())
+}
+
+/// Below `info` only our own parts are heard: there the clients of buckets tell whole requests, with what opens the bucket.
+fn may_be_said(level: &Level, target: &str) -> bool {
+    *level <= Level::INFO || target.starts_with("windlass")
 }
 
 fn parse(filter: &str) -> Option<Targets> {
@@ -43,6 +51,12 @@ impl Write for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn details_come_from_our_own_parts_only() {
+        assert!(may_be_said(&Level::TRACE, "windlass_mover::io") && may_be_said(&Level::WARN, "aws_config"));
+        assert!(!may_be_said(&Level::DEBUG, "aws_smithy_runtime") && !may_be_said(&Level::TRACE, "hyper"));
+    }
 
     #[test]
     fn a_misspelt_level_is_no_level() {

@@ -139,9 +139,15 @@ fn wrong_use_exits_2_and_says_what_is_right() {
     ] {
         says(&scene.windlass.try_run(arguments).exits_with(2), words);
     }
-    for url in ["s3://bucket/prefix", "gs://bucket", "azblob://container"] {
+    for (url, why) in [
+        ("s3://name:hidden@bucket/prefix", "must hold no credentials"),
+        ("s3://bucket?secret-access-key=hidden", "must hold no secrets"),
+        ("s3://bucket?colour=hidden", "no such parameter"),
+        ("ftp://name:hidden@there", "no such kind of place"),
+    ] {
         let refused = scene.nameless(&["--repo", url, "snapshot", "list"]).exits_with(2);
-        says(&refused, &["not in this build yet"]);
+        assert!(!refused.stderr.contains("hidden"), "{}", refused.stderr);
+        says(&refused, &[why]);
     }
     let silent = scene
         .nameless(&["--repo", "/nonexistent", "snapshot", "list"])

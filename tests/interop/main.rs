@@ -1,5 +1,6 @@
 //! The meeting room: Windlass and the real Kopia use the same repositories, and each must find what the other left.
 
+mod buckets;
 mod checkpoints;
 mod command_line;
 mod defaults;

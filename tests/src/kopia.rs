@@ -10,12 +10,30 @@ use crate::account::Account;
 use crate::command::{Outcome, run};
 use crate::{Shape, peers};
 
+/// Where a repository is, in Kopia's words.
+#[derive(Debug)]
+pub(crate) enum Provider {
+    /// In a folder.
+    Folder(PathBuf),
+    /// Elsewhere: the provider's name and its options.
+    Other(Vec<String>),
+}
+
+impl Provider {
+    fn arguments(&self) -> Vec<String> {
+        match self {
+            Self::Folder(folder) => vec!["filesystem".to_owned(), format!("--path={}", folder.display())],
+            Self::Other(arguments) => arguments.clone(),
+        }
+    }
+}
+
 /// One Kopia client: user `u` on host `h`.
 #[derive(Debug)]
 pub struct Kopia {
     account: Account,
     home: PathBuf,
-    repository: PathBuf,
+    repository: Provider,
     password: RefCell<String>,
 }
 
@@ -37,12 +55,12 @@ pub struct KopiaSnapshot {
 }
 
 impl Kopia {
-    pub(crate) fn new(account: Account, home: PathBuf, repository: &Path, password: &str) -> Self {
+    pub(crate) fn new(account: Account, home: PathBuf, repository: Provider, password: &str) -> Self {
         account.own(&home);
         Self {
             account,
             home,
-            repository: repository.to_owned(),
+            repository,
             password: RefCell::new(password.to_owned()),
         }
     }
@@ -75,9 +93,11 @@ impl Kopia {
     }
 
     fn in_repository(&self, verb: &str, more: &[String]) -> Outcome {
-        let path = format!("--path={}", self.repository.display());
+        let provider = self.repository.arguments();
         let cache = format!("--cache-directory={}", self.home.join("cache").display());
-        let mut arguments = vec!["repository", verb, "filesystem", &path, &cache];
+        let mut arguments = vec!["repository", verb];
+        arguments.extend(provider.iter().map(String::as_str));
+        arguments.push(&cache);
         arguments.extend([
             "--override-hostname=h",
             "--override-username=u",
@@ -90,8 +110,10 @@ impl Kopia {
     /// Creates the repository, connects to it and sets the compressor of the global policy.
     #[track_caller]
     pub fn create(&self, shape: &Shape) {
-        std::fs::create_dir_all(&self.repository).expect("the repository's folder can be made");
-        self.account.own(&self.repository);
+        if let Provider::Folder(folder) = &self.repository {
+            std::fs::create_dir_all(folder).expect("the repository's folder can be made");
+            self.account.own(folder);
+        }
         self.in_repository("create", &shape.kopia_arguments()).succeeds();
         if shape.compression != "none" {
             self.run(&[

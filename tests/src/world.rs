@@ -6,7 +6,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::account::{Account, NOBODY};
-use crate::{Kopia, Need, Windlass, peers, windlass};
+use crate::kopia::Provider;
+use crate::{Kopia, Need, SeaweedFs, Windlass, peers, windlass};
 
 /// A place for one story.
 #[derive(Debug)]
@@ -39,7 +40,37 @@ impl World {
 
     /// A Kopia with a home, a cache and a connection of its own: user `u` on host `h`. It is not connected yet.
     pub fn kopia(&self, repository: &Path, password: &str) -> Kopia {
+        let repository = Provider::Folder(repository.to_owned());
         Kopia::new(Account::Caller, self.home("kopia"), repository, password)
+    }
+
+    /// A Kopia whose repository is in a bucket of that server; Kopia puts `prefix` before each name as it is.
+    pub fn kopia_in_bucket(&self, server: &SeaweedFs, bucket: &str, prefix: &str, password: &str) -> Kopia {
+        let repository = Provider::Other(vec![
+            "s3".to_owned(),
+            format!("--bucket={bucket}"),
+            format!("--prefix={prefix}"),
+            format!("--endpoint={}", server.authority()),
+            "--disable-tls".to_owned(),
+            "--region=us-east-1".to_owned(),
+            format!("--access-key={}", SeaweedFs::ACCESS_KEY),
+            format!("--secret-access-key={}", SeaweedFs::SECRET_KEY),
+        ]);
+        Kopia::new(Account::Caller, self.home("kopia"), repository, password)
+    }
+
+    /// A Windlass whose repository is in a bucket of that server, named as a user names it: `BUCKET/PREFIX?MORE`. Its
+    /// credentials are in a file.
+    pub fn windlass_in_bucket(&self, server: &SeaweedFs, bucket_and_more: &str, password: &str) -> Windlass {
+        let home = self.home("windlass");
+        let credentials = home.join("credentials");
+        let (key, secret) = (SeaweedFs::ACCESS_KEY, SeaweedFs::SECRET_KEY);
+        let text = format!("[default]\naws_access_key_id={key}\naws_secret_access_key={secret}\n");
+        std::fs::write(&credentials, text).expect("the home is ours");
+        let (endpoint, file) = (server.endpoint(), credentials.display());
+        let join = if bucket_and_more.contains('?') { '&' } else { '?' };
+        let url = format!("s3://{bucket_and_more}{join}endpoint={endpoint}&path-style=true&credentials-file={file}");
+        Windlass::new(Account::Caller, home, Path::new(&url), password)
     }
 
     /// A Windlass with a home of its own.
@@ -59,7 +90,7 @@ impl World {
     pub fn nobodys_kopia(&self, repository: &Path, password: &str) -> Kopia {
         let home = self.home("nobodys-kopia");
         let account = Account::nobody(&peers::program("kopia"), home.join("program"));
-        Kopia::new(account, home, repository, password)
+        Kopia::new(account, home, Provider::Folder(repository.to_owned()), password)
     }
 
     /// A Windlass that is run by a user without any rights. Takes root.

@@ -95,6 +95,12 @@ pub enum StorageError {
         /// The path.
         place: String,
     },
+    /// There is no bucket of that name.
+    #[error("there is no bucket for {place}: make it first, or check its name and the endpoint")]
+    NoBucket {
+        /// The URL, without secrets.
+        place: String,
+    },
     /// The file that says how blobs are spread over directories is not understood.
     #[error("{} does not say how blobs are spread over directories", path.display())]
     BadShards {

@@ -178,7 +178,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 }
 
 /// Where a range lies in a blob of `actual` bytes: its first offset and its length.
-pub(crate) fn locate(id: &BlobId, range: BlobRange, actual: u64) -> Result<(u64, usize), StorageError> {
+///
+/// # Errors
+/// [`StorageError::OutOfRange`] when it is not wholly inside, [`StorageError::TooLong`] beyond [`WHOLE_BLOB_LEN_MAX`].
+pub fn locate(id: &BlobId, range: BlobRange, actual: u64) -> Result<(u64, usize), StorageError> {
     let (offset, wanted) = match range {
         BlobRange::Whole => (0, actual),
         BlobRange::Part { len: 0, .. } => (0, 0),

@@ -61,12 +61,9 @@ impl ChangePassword {
         }
         let file = default.map(|default| default.password_file());
         if context.options.json {
-            output::json(&json!({"location": place.folder.display().to_string(), "passwordFile": file}))?;
+            output::json(&json!({"location": place.location.to_string(), "passwordFile": file}))?;
         } else {
-            let mut text = format!(
-                "The password of the repository at {} is changed.\n",
-                place.folder.display()
-            );
+            let mut text = format!("The password of the repository at {} is changed.\n", place.location);
             if let Some(file) = file {
                 text += &format!("It is in {}: keep a copy elsewhere.\n", file.display());
             }

@@ -98,7 +98,7 @@ impl Outcome<'_> {
         if let Some(place) = self.made_repository {
             text += &format!(
                 "\nThis was the first snapshot, so a repository has been made in the folder\n\n  {}\n",
-                place.folder.display()
+                place.location
             );
             if let Some(file) = context.own_password_file(place) {
                 text += &about_password_file(&file);

@@ -1,0 +1,211 @@
+//! The S3 room: blobs as objects of a bucket, through the client that AWS keeps.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object_lock_configuration::GetObjectLockConfigurationError;
+use aws_sdk_s3::types::ObjectLockEnabled;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use windlass_mover::storage::{BlobMetadata, BlobRange, PutOptions, Storage, StorageError};
+use windlass_repo_format::id::BlobId;
+
+use crate::keys::Keys;
+use crate::patience::{Pace, Patience, within};
+use complaints::Failure;
+use times::ServerClock;
+
+mod client;
+mod complaints;
+mod encryption;
+mod listing;
+mod multipart;
+mod options;
+mod putting;
+mod reading;
+mod times;
+mod trust;
+
+pub use encryption::Encryption;
+pub use options::S3Options;
+
+/// A storage in a bucket of S3, or of a server that speaks it: Kopia's `s3` provider.
+///
+/// A body beyond [`S3::SINGLE_PUT_LEN_MAX`] goes up in parts, some at a time; what a put holds beyond its body is small.
+/// A read whose connection breaks goes on where it broke, for as long as the blob is the same.
+///
+/// Clones share the connections.
+#[derive(Clone, Debug)]
+pub struct S3(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    bucket: String,
+    keys: Keys,
+    location: String,
+    encryption: Encryption,
+    storage_class: Option<String>,
+    can_retain: bool,
+    /// TLS keeps the body whole, so it need not be hashed for the signature too.
+    is_https: bool,
+    pace: Pace,
+    clock: ServerClock,
+}
+
+impl S3 {
+    /// A longer body goes up in parts. Kopia's packs have some 20 MiB and stay below.
+    pub const SINGLE_PUT_LEN_MAX: usize = 24 << 20;
+
+    /// The storage in a bucket that exists. Asks it once: whether it can be reached with these credentials, and whether
+    /// it locks objects.
+    ///
+    /// # Errors
+    /// What keeps the bucket from being used; a place that does not answer is given up after ten seconds.
+    pub async fn open(options: &S3Options, patience: Patience) -> Result<Self, StorageError> {
+        let clock = ServerClock::default();
+        let client = client::connect(options, &clock).await?;
+        let mut inner = Inner {
+            client,
+            bucket: options.bucket.clone(),
+            keys: Keys::new(options.prefix.clone()),
+            location: options.location(),
+            encryption: options.encryption()?,
+            storage_class: options.storage_class.clone(),
+            can_retain: true,
+            is_https: options.is_https(),
+            pace: Pace::new(patience),
+            clock,
+        };
+        inner.can_retain = inner.locks_objects(patience.at_first()).await?;
+        Ok(Self(Arc::new(inner)))
+    }
+}
+
+impl Inner {
+    /// Whether the bucket locks objects. Where that must not be asked, it may.
+    async fn locks_objects(&self, patience: Patience) -> Result<bool, StorageError> {
+        const DOING: &str = "open";
+        let pace = self.pace.with(patience);
+        let mut tries = pace.tries();
+        loop {
+            tries.gate().await;
+            let asked = self.client.get_object_lock_configuration().bucket(&self.bucket).send();
+            let refusal = match within(patience.silence_max, DOING, &self.location, asked).await {
+                Ok(Ok(answer)) => {
+                    let configured = answer
+                        .object_lock_configuration
+                        .and_then(|lock| lock.object_lock_enabled);
+                    return Ok(configured == Some(ObjectLockEnabled::Enabled));
+                }
+                Ok(Err(error)) => {
+                    let failure = Failure::of::<GetObjectLockConfigurationError>(error);
+                    match failure.code() {
+                        "ObjectLockConfigurationNotFoundError" | "NotImplemented" | "MethodNotAllowed" => {
+                            return Ok(false);
+                        }
+                        "AccessDenied" => return Ok(true),
+                        _ => failure.refusal(DOING, &self.location),
+                    }
+                }
+                Err(silent) => silent,
+            };
+            tries.again(refusal).await?;
+        }
+    }
+
+    /// What people call a blob.
+    fn place(&self, id: &BlobId) -> String {
+        format!("s3://{}/{}", self.bucket, self.keys.key(id.as_str()))
+    }
+
+    async fn metadata(&self, id: &BlobId) -> Result<BlobMetadata, StorageError> {
+        const DOING: &str = "look at";
+        let place = self.place(id);
+        let mut tries = self.pace.tries();
+        loop {
+            tries.gate().await;
+            let asked = self
+                .client
+                .head_object()
+                .bucket(&self.bucket)
+                .key(self.keys.key(id.as_str()));
+            let asked = self.encryption.of_head(asked).send();
+            let refusal = match within(self.pace.silence_max(), DOING, &place, asked).await {
+                Ok(Ok(answer)) => {
+                    let modified = answer.last_modified().and_then(times::timestamp);
+                    return Ok(BlobMetadata {
+                        id: id.clone(),
+                        len: answer
+                            .content_length()
+                            .and_then(|len| u64::try_from(len).ok())
+                            .unwrap_or(0),
+                        modified: modified
+                            .or_else(|| self.clock.last_seen())
+                            .unwrap_or(Timestamp::UNIX_EPOCH),
+                    });
+                }
+                Ok(Err(error)) => Failure::of(error).refusal_of_blob(DOING, &place, id),
+                Err(silent) => silent,
+            };
+            tries.again(refusal).await?;
+        }
+    }
+
+    async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
+        const DOING: &str = "delete";
+        let place = self.place(id);
+        let mut tries = self.pace.tries();
+        loop {
+            tries.gate().await;
+            let asked = self
+                .client
+                .delete_object()
+                .bucket(&self.bucket)
+                .key(self.keys.key(id.as_str()))
+                .send();
+            let refusal = match within(self.pace.silence_max(), DOING, &place, asked).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => Failure::of(error).refusal_of_blob(DOING, &place, id),
+                Err(silent) => silent,
+            };
+            match tries.again(refusal).await {
+                Err(StorageError::NotFound { .. }) => return Ok(()),
+                other => other?,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for S3 {
+    fn location(&self) -> String {
+        self.0.location.clone()
+    }
+
+    fn can_retain(&self) -> bool {
+        self.0.can_retain
+    }
+
+    async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
+        self.0.read(id, range).await
+    }
+
+    async fn metadata(&self, id: &BlobId) -> Result<BlobMetadata, StorageError> {
+        self.0.metadata(id).await
+    }
+
+    async fn put(&self, id: &BlobId, body: Bytes, options: &PutOptions) -> Result<BlobMetadata, StorageError> {
+        self.0.put(id, body, options).await
+    }
+
+    async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
+        self.0.delete(id).await
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobMetadata, StorageError>> {
+        self.0.list(prefix)
+    }
+}
