@@ -120,6 +120,18 @@ impl Storage for Memory {
         Ok(metadata)
     }
 
+    async fn extend_retention(&self, id: &BlobId, retention: Retention) -> Result<(), StorageError> {
+        let mut blobs = self.lock();
+        let stored = blobs
+            .get_mut(id)
+            .ok_or_else(|| StorageError::NotFound { blob: id.clone() })?;
+        let is_later = stored.retention.is_none_or(|held| held.until < retention.until);
+        if is_later {
+            stored.retention = Some(retention);
+        }
+        Ok(())
+    }
+
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
         self.lock().remove(id);
         Ok(())
