@@ -1,5 +1,7 @@
 //! The card catalogue: the repository's indexes as sorted runs, read once and looked up by many threads.
 
+mod frozen;
+
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use super::Repository;
 use crate::error::{MoverError, Result};
 use crate::mapped::{Mapped, PrivateFile, Reading};
 use crate::storage::{BlobRange, StorageError};
+
+pub(crate) use frozen::{Frozen, names};
 
 /// Index payloads up to this many bytes stay in memory; larger ones are kept in an unlinked file and mapped.
 const RUN_BYTES_IN_MEMORY_MAX: usize = 1 << 20;
