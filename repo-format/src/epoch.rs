@@ -214,7 +214,10 @@ impl EpochState {
     /// The watermarks below the largest one that are older than `before`.
     pub fn stale_watermarks(&self, before: Timestamp) -> impl Iterator<Item = &ListedBlob> {
         let largest = self.deletion_watermark();
-        let stale = self.watermarks.iter().filter(move |(seconds, _)| Some(*seconds) != largest);
+        let stale = self
+            .watermarks
+            .iter()
+            .filter(move |(seconds, _)| Some(*seconds) != largest);
         stale.map(|(_, blob)| blob).filter(move |blob| blob.modified < before)
     }
 

@@ -60,9 +60,7 @@ impl<'a> Need<'a> {
 
     fn snapshot(&mut self, work: &Work<'_>, snapshot: &Snapshot) -> Result<()> {
         let mut path = Vec::new();
-        let walked = snapshot
-            .root()
-            .and_then(|root| self.tree(work, root, &mut path));
+        let walked = snapshot.root().and_then(|root| self.tree(work, root, &mut path));
         walked.map_err(|source| match source {
             MoverError::Cancelled => source,
             source => cannot_collect(snapshot.id.to_string(), &path, source),

@@ -12,8 +12,8 @@ use windlass_repo_format::maintenance::{
     MaintenanceParams, MaintenanceSchedule, RunInfo, Safety, Task, open_schedule, seal_schedule,
 };
 
-use super::report::{Outcome, Stats};
 use super::Mode;
+use super::report::{Outcome, Stats};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::repository::Repository;
@@ -119,11 +119,7 @@ impl<'a> Logbook<'a> {
     }
 
     /// Carries out a task and reports it. What did nothing and says so is not reported.
-    pub(super) fn run(
-        &mut self,
-        task: Task,
-        work: impl FnOnce() -> Result<Outcome>,
-    ) -> Result<Outcome> {
+    pub(super) fn run(&mut self, task: Task, work: impl FnOnce() -> Result<Outcome>) -> Result<Outcome> {
         self.check_alone()?;
         let start = self.now();
         let outcome = work();
@@ -194,7 +190,11 @@ impl<'a> Logbook<'a> {
     }
 
     fn put(&mut self) -> Result<()> {
-        let bytes = Bytes::from(seal_schedule(&self.key(), self.repository.random_bytes(), &self.schedule));
+        let bytes = Bytes::from(seal_schedule(
+            &self.key(),
+            self.repository.random_bytes(),
+            &self.schedule,
+        ));
         let blob = BlobId::from(MaintenanceSchedule::BLOB);
         block_on(self.repository.put_blob(&blob, bytes.clone()))?;
         self.stored = Some(bytes);

@@ -229,7 +229,10 @@ impl Cycle<'_> {
     fn rewrite(&mut self) -> Result<()> {
         let task = Task::FullRewriteContents;
         if !self.logbook.schedule.may_rewrite(&self.work.safety) {
-            self.skip(task, "the packs that the last rewrite has emptied were not deleted yet".to_owned());
+            self.skip(
+                task,
+                "the packs that the last rewrite has emptied were not deleted yet".to_owned(),
+            );
             return Ok(());
         }
         self.step(task, rewrite::rewrite)
@@ -238,10 +241,14 @@ impl Cycle<'_> {
     /// Gives up to when contents are dropped, where they are.
     fn drop_deleted(&mut self) -> Result<Option<Timestamp>> {
         let task = Task::FullDropDeletedContents;
-        let safe = self.logbook.schedule.safe_drop_time(&self.work.safety, self.logbook.now());
+        let safe = self
+            .logbook
+            .schedule
+            .safe_drop_time(&self.work.safety, self.logbook.now());
         let Some(up_to) = safe else {
             let margin = self.work.safety.between_collections_min.as_hours();
-            let why = format!("no two collections with more than {margin} hours between them have confirmed each other");
+            let why =
+                format!("no two collections with more than {margin} hours between them have confirmed each other");
             self.skip(task, why);
             return Ok(None);
         };
@@ -260,11 +267,7 @@ impl Cycle<'_> {
         self.step(task, |work, kept| packs::delete_unnamed(work, kept, dropped))
     }
 
-    fn step(
-        &mut self,
-        task: Task,
-        work: impl FnOnce(&Work<'_>, &mut Vec<Kept>) -> Result<Outcome>,
-    ) -> Result<()> {
+    fn step(&mut self, task: Task, work: impl FnOnce(&Work<'_>, &mut Vec<Kept>) -> Result<Outcome>) -> Result<()> {
         self.work.check_not_cancelled()?;
         self.work.progress.begin(task);
         let span = tracing::info_span!("maintenance", task = task.name());

@@ -60,7 +60,9 @@ pub(super) fn rewrite(work: &Work<'_>, kept: &mut Vec<Kept>) -> Result<Outcome> 
         tally: young,
     });
     if wanted.count == 0 {
-        return Ok(Outcome::Nothing("the contents of short packs are too young to be moved".to_owned()));
+        return Ok(Outcome::Nothing(
+            "the contents of short packs are too young to be moved".to_owned(),
+        ));
     }
     Ok(Outcome::Done(Stats::RewriteContents {
         to_rewrite_content_count: wanted.count,

@@ -203,11 +203,7 @@ impl PartsList {
     /// So many bytes of text are looked at together.
     const STEP_LEN: usize = 16 << 10;
 
-    async fn next(
-        &mut self,
-        repository: &Repository,
-        read_from: &mut Vec<ContentId>,
-    ) -> Result<Option<IndirectEntry>> {
+    async fn next(&mut self, repository: &Repository, read_from: &mut Vec<ContentId>) -> Result<Option<IndirectEntry>> {
         loop {
             if let Some(entry) = self.ready.pop_front() {
                 return Ok(Some(entry));

@@ -194,9 +194,10 @@ impl WriteSession {
             return Ok(None);
         }
         let now = self.repository.now().as_second();
-        let timestamp = match self.repository.find(id)? {
+        // Also after one that the watermark has passed over: it would hide a new entry of a clock that is behind.
+        let timestamp = match self.repository.find_buried(id)? {
             Some(entry) if !entry.deleted => return Ok(None),
-            Some(deleted) => now.max(deleted.timestamp + 1),
+            Some(deleted) => now.max(deleted.timestamp.saturating_add(1)),
             None => now,
         };
         let mut pending = lock(&self.pending);

@@ -39,6 +39,12 @@ impl Memory {
         }
     }
 
+    /// A storage of its own with the blobs that this one has now, and their times.
+    pub fn fork(&self, clock: Arc<dyn Clock>) -> Self {
+        let blobs = Arc::new(Mutex::new(self.lock().clone()));
+        Self { blobs, clock }
+    }
+
     /// The lock that a blob was put with. It is remembered, not enforced: like a bucket with versions, where a delete
     /// or a replacement leaves the locked version behind.
     pub fn retention(&self, id: &BlobId) -> Option<Retention> {

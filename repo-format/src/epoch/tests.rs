@@ -230,9 +230,16 @@ fn what_others_have_superseded_is_cleaned_up_a_while_later() {
     assert_eq!(names(state.stale_markers().collect()), ["xe1", "xe2"]);
     assert_eq!(names(state.stale_watermarks(before(11)).collect()), ["xw5"]);
     assert_eq!(names(state.stale_watermarks(before(100)).collect()), ["xw5", "xw6"]);
-    assert!(state.superseded(before(11)).next().is_none(), "one blob of each set is too young");
+    assert!(
+        state.superseded(before(11)).next().is_none(),
+        "one blob of each set is too young"
+    );
     let superseded = names(state.superseded(before(12)).collect());
-    assert_eq!(superseded, ["xn0_aa-s1-c1", "xn2_aa-s1-c1"], "half a set replaces nothing, nor one of an open epoch");
+    assert_eq!(
+        superseded,
+        ["xn0_aa-s1-c1", "xn2_aa-s1-c1"],
+        "half a set replaces nothing, nor one of an open epoch"
+    );
     assert_eq!(listed(&[("xn0_aa-s1-c1", 1), ("xe5", 1)]).storage_time(), None);
 }
 

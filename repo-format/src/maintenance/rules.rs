@@ -264,11 +264,14 @@ pub fn logs_kept(
 ) -> usize {
     let mut total = 0u64;
     let exceeds = |limit: i64, value: u64| u64::try_from(limit).is_ok_and(|limit| limit > 0 && value > limit);
-    let kept = newest_first.into_iter().enumerate().take_while(|(place, (len, modified))| {
-        total = total.saturating_add(*len);
-        let too_old = !retention.max_age.is_zero() && now.duration_since(*modified) > retention.max_age;
-        !exceeds(retention.max_total_size, total) && !exceeds(retention.max_count, *place as u64 + 1) && !too_old
-    });
+    let kept = newest_first
+        .into_iter()
+        .enumerate()
+        .take_while(|(place, (len, modified))| {
+            total = total.saturating_add(*len);
+            let too_old = !retention.max_age.is_zero() && now.duration_since(*modified) > retention.max_age;
+            !exceeds(retention.max_total_size, total) && !exceeds(retention.max_count, *place as u64 + 1) && !too_old
+        });
     kept.count()
 }
 
@@ -311,7 +314,11 @@ mod tests {
         let fate = |needed, deleted, age| content_fate(needed, deleted, age, &Safety::FULL);
         assert_eq!(fate(false, false, hours(24) - SECOND), ContentFate::TooRecent);
         assert_eq!(fate(false, false, hours(24)), ContentFate::Delete);
-        assert_eq!(fate(false, false, hours(-1)), ContentFate::TooRecent, "a writer's clock is ahead");
+        assert_eq!(
+            fate(false, false, hours(-1)),
+            ContentFate::TooRecent,
+            "a writer's clock is ahead"
+        );
         for age in [hours(0), hours(1000)] {
             assert_eq!(fate(true, false, age), ContentFate::InUse);
             assert_eq!(fate(true, true, age), ContentFate::Undelete);
@@ -336,7 +343,11 @@ mod tests {
         assert_eq!(fate(day_ago, None), PackFate::Delete);
         assert_eq!(fate(at(-200), Some(at(-96) + SECOND + SECOND)), PackFate::SessionAlive);
         assert_eq!(fate(at(-200), Some(at(-96) + SECOND)), PackFate::Delete);
-        assert_eq!(fate(at(-200), Some(at(2))), PackFate::SessionAlive, "a writer's clock is ahead");
+        assert_eq!(
+            fate(at(-200), Some(at(2))),
+            PackFate::SessionAlive,
+            "a writer's clock is ahead"
+        );
         let pack = UnnamedPack {
             modified: at(0),
             session_alive: Some(at(0)),
@@ -358,12 +369,24 @@ mod tests {
             schedule.report(Task::SnapshotGc.name(), run(start, start + hours(1)));
             schedule
         };
-        assert_eq!(safe(&with(at(5))), None, "exactly four hours after the end of the first");
-        assert_eq!(safe(&with(at(5) + SECOND)), Some(at(-1)), "an hour before the first began");
+        assert_eq!(
+            safe(&with(at(5))),
+            None,
+            "exactly four hours after the end of the first"
+        );
+        assert_eq!(
+            safe(&with(at(5) + SECOND)),
+            Some(at(-1)),
+            "an hour before the first began"
+        );
 
         let mut three = with(at(10));
         three.report(Task::SnapshotGc.name(), run(at(12), at(13)));
-        assert_eq!(safe(&three), Some(at(-1)), "the one in the middle is too close to the last");
+        assert_eq!(
+            safe(&three),
+            Some(at(-1)),
+            "the one in the middle is too close to the last"
+        );
         three.report(
             Task::SnapshotGc.name(),
             RunInfo {

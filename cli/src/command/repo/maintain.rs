@@ -119,9 +119,10 @@ fn json(report: &MaintainReport) -> Value {
 }
 
 fn task_json(task: &TaskReport) -> Value {
-    let kept = task.kept.iter().map(|Kept { why, tally }| {
-        json!({"why": why, "count": tally.count, "bytes": tally.bytes})
-    });
+    let kept = task
+        .kept
+        .iter()
+        .map(|Kept { why, tally }| json!({"why": why, "count": tally.count, "bytes": tally.bytes}));
     let mut value = json!({
         "task": task.task.name(),
         "kept": kept.collect::<Vec<_>>(),
@@ -145,7 +146,10 @@ fn text(report: &MaintainReport) -> String {
         };
         facts.add(words(task.task), told);
         for Kept { why, tally } in &task.kept {
-            facts.add("", format!("kept {} ({}): {why}", things(tally.count, "thing"), size(tally.bytes)));
+            facts.add(
+                "",
+                format!("kept {} ({}): {why}", things(tally.count, "thing"), size(tally.bytes)),
+            );
         }
     }
     let done = if report.dry_run { "would do this" } else { "done" };
@@ -196,7 +200,10 @@ fn sentence(stats: &Stats, would: bool) -> String {
             to_rewrite_content_count,
             to_rewrite_content_size,
             ..
-        } => format!("{} moved", amount(*to_rewrite_content_count, "content", *to_rewrite_content_size)),
+        } => format!(
+            "{} moved",
+            amount(*to_rewrite_content_count, "content", *to_rewrite_content_size)
+        ),
         Stats::CompactIndexes {
             dropped_contents_deleted_before,
         } => format!("dropped what was marked before {dropped_contents_deleted_before}"),
@@ -204,13 +211,24 @@ fn sentence(stats: &Stats, would: bool) -> String {
             unreferenced_pack_count,
             unreferenced_total_size,
             ..
-        } => format!("{} deleted", amount(*unreferenced_pack_count, "pack or session marker", *unreferenced_total_size)),
+        } => format!(
+            "{} deleted",
+            amount(
+                *unreferenced_pack_count,
+                "pack or session marker",
+                *unreferenced_total_size
+            )
+        ),
         Stats::ExtendBlobRetention {
             to_extend_blob_count,
             extended_blob_count,
             ..
         } => {
-            let count = if would { to_extend_blob_count } else { extended_blob_count };
+            let count = if would {
+                to_extend_blob_count
+            } else {
+                extended_blob_count
+            };
             format!("{} locked for longer", things(*count, "blob"))
         }
         Stats::CompactSingleEpoch {
@@ -242,7 +260,10 @@ fn sentence(stats: &Stats, would: bool) -> String {
             deleted_blob_count,
             deleted_total_size,
             ..
-        } => format!("{} deleted", amount(*deleted_blob_count, "index blob", *deleted_total_size)),
+        } => format!(
+            "{} deleted",
+            amount(*deleted_blob_count, "index blob", *deleted_total_size)
+        ),
         Stats::CleanupLogs {
             to_delete_blob_count,
             to_delete_blob_size,

@@ -9,9 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use windlass_repo_format::encryption::NONCE_LEN;
 use windlass_repo_format::epoch::{EpochState, ListedBlob, index_blob_suffix};
 use windlass_repo_format::id::{BlobId, ContentId};
-use windlass_repo_format::index::{
-    ENTRIES_MAX_PER_INDEX, HeaderV2, IndexEntry, StreamingEncoder, look_up, merge_runs,
-};
+use windlass_repo_format::index::{ENTRIES_MAX_PER_INDEX, HeaderV2, IndexEntry, StreamingEncoder, look_up, merge_runs};
 
 use super::{
     READS_AT_ONCE, RUN_BYTES_IN_MEMORY_MAX, RUNS_MAX, RUNS_WAITING_MAX, Run, WAITING_BYTES_MAX, bytes_in_memory,
@@ -122,13 +120,6 @@ impl Repository {
         // Everybody profits. Where another view has come meanwhile, only this caller does.
         self.replace_view(&view, view.with_runs(runs.clone()));
         Ok(Frozen::new(runs, view.watermark))
-    }
-
-    /// The winning index entry of a content, also one that the watermark has passed over: `None` means that no index
-    /// that counts has ever named it.
-    pub(crate) fn find_buried(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
-        let found = look_up(self.view().runs.iter().map(Arc::as_ref), id, None);
-        found.map_err(|source| index_error(format!("look up content {id} in"), source))
     }
 
     /// What the index blobs of the repository are at this moment, by the storage.

@@ -12,12 +12,7 @@ impl WriteSession {
     /// bytes, whose hash was compared with its name. False when this session is writing it already.
     ///
     /// The new entry is younger than the known one, so that it wins.
-    pub(crate) async fn write_again(
-        &self,
-        tools: &mut SealingTools,
-        known: &IndexEntry,
-        plain: &[u8],
-    ) -> Result<bool> {
+    pub(crate) async fn write_again(&self, tools: &mut SealingTools, known: &IndexEntry, plain: &[u8]) -> Result<bool> {
         {
             let mut pending = lock(&self.pending);
             if pending.failed {
