@@ -323,6 +323,15 @@ pub enum MoverError {
         /// The pack.
         pack: BlobId,
     },
+    /// A run that writes stood still for days; maintenance may have removed packs of it that no index names yet.
+    #[error(
+        "this run stood still for {hours} hours, and maintenance may have removed what it had stored: nothing of it is \
+         published; run it again"
+    )]
+    SessionAsleep {
+        /// For how long nothing was heard of it.
+        hours: i64,
+    },
     /// Somebody else looks after the repository.
     #[error(
         "maintenance of this repository belongs to {}, and this is {identity}",
@@ -376,7 +385,11 @@ impl MoverError {
             Self::File { source, .. } => !matches!(source.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut),
             Self::CannotCollect { source, .. } => source.is_permanent(),
             Self::MaintenanceOverlaps => false,
-            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked(_) | Self::EpochsRaceAhead { .. } => false,
+            Self::SessionAsleep { .. }
+            | Self::Cancelled
+            | Self::SessionFailed
+            | Self::UpgradeLocked(_)
+            | Self::EpochsRaceAhead { .. } => false,
             _ => true,
         }
     }

@@ -177,16 +177,23 @@ impl Sample {
         block_on(self.session.flush()).unwrap();
     }
 
-    /// Files a snapshot of `path` that begins so many seconds after [`WHEN`].
-    pub(crate) fn snapshot(&self, path: &str, seconds: i64, incomplete: Option<&str>, root: &DirEntry) -> Snapshot {
+    /// What a snapshot of `path` that begins so many seconds after [`WHEN`] says of itself.
+    pub(crate) fn manifest(path: &str, seconds: i64, root: &DirEntry) -> SnapshotManifest {
         let start = Timestamp::from_second(WHEN.as_second() + seconds).unwrap();
-        let manifest = SnapshotManifest {
+        SnapshotManifest {
             source: source(path),
             start_time: start,
             end_time: start,
-            incomplete: incomplete.map(str::to_owned),
             root_entry: Some(root.clone()),
             ..SnapshotManifest::default()
+        }
+    }
+
+    /// Files a snapshot of `path` that begins so many seconds after [`WHEN`].
+    pub(crate) fn snapshot(&self, path: &str, seconds: i64, incomplete: Option<&str>, root: &DirEntry) -> Snapshot {
+        let manifest = SnapshotManifest {
+            incomplete: incomplete.map(str::to_owned),
+            ..Self::manifest(path, seconds, root)
         };
         let data = serde_json::from_slice(&manifest.encode().unwrap()).unwrap();
         let filed = self.session.put_manifest(manifest.labels().unwrap(), data);

@@ -193,12 +193,9 @@ fn delete(work: &Work<'_>, blobs: impl IntoIterator<Item = BlobId>) -> Result<()
     if work.dry_run {
         return Ok(());
     }
-    let repository = work.repository;
+    // One that is held back is tried again by the next maintenance, and does no harm until then.
     let deleted = stream::iter(blobs)
-        .map(|blob| async move {
-            let deleted = repository.storage().delete(&blob).await;
-            deleted.map_err(|source| repository.storage_error("delete", &blob, source))
-        })
+        .map(|blob| async move { work.delete(&blob).await.map(drop) })
         .buffered(DELETES_AT_ONCE);
     block_on(deleted.try_collect::<()>())
 }

@@ -42,8 +42,7 @@ pub(super) fn clean_up(work: &Work<'_>, retention: LogRetention, now: Timestamp)
             continue;
         }
         work.check_not_cancelled()?;
-        let deleted = block_on(repository.storage().delete(blob));
-        deleted.map_err(|source| repository.storage_error("delete", blob, source))?;
+        block_on(work.delete(blob))?;
     }
     let deleted = if work.dry_run { Tally::default() } else { old };
     Ok(Outcome::Done(Stats::CleanupLogs {

@@ -38,6 +38,8 @@ mod tests;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use tracing::debug;
+use windlass_repo_format::id::BlobId;
 use windlass_repo_format::maintenance::{MaintenanceParams, Safety, Task};
 
 pub use logbook::{params, schedule};
@@ -46,6 +48,7 @@ pub use report::{Kept, MaintainReport, Outcome, Stats, Tally, TaskReport};
 use self::logbook::Logbook;
 use crate::error::{MoverError, Result};
 use crate::repository::Repository;
+use crate::storage::StorageError;
 
 /// Which cycle is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +133,18 @@ impl Work<'_> {
             return Err(MoverError::Cancelled);
         }
         Ok(())
+    }
+
+    /// Deletes a blob; false when the repository locks its blobs and the storage holds this one back.
+    async fn delete(&self, blob: &BlobId) -> Result<bool> {
+        match self.repository.storage().delete(blob).await {
+            Ok(()) => {
+                debug!(%blob, "deleted");
+                Ok(true)
+            }
+            Err(StorageError::Denied { .. }) if self.repository.blob_config().retention_mode.is_some() => Ok(false),
+            Err(source) => Err(self.repository.storage_error("delete", blob, source)),
+        }
     }
 }
 

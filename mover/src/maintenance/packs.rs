@@ -34,6 +34,8 @@ enum Verdict {
     Lost,
     /// It is no session marker that can be understood.
     Unknown,
+    /// The storage does not let go of it yet.
+    Locked,
     Delete,
 }
 
@@ -65,9 +67,9 @@ pub(super) fn delete_unnamed(work: &Work<'_>, kept: &mut Vec<Kept>, drop_up_to: 
             .map(|blob| async {
                 let blob = blob.map_err(failed)?;
                 work.check_not_cancelled()?;
-                let verdict = judge(work, &sessions, &blob).await?;
-                if verdict == Verdict::Delete && !work.dry_run {
-                    delete(repository, &blob).await?;
+                let mut verdict = judge(work, &sessions, &blob).await?;
+                if verdict == Verdict::Delete && !work.dry_run && !work.delete(&blob.id).await? {
+                    verdict = Verdict::Locked;
                 }
                 Ok::<_, MoverError>((blob, verdict))
             })
@@ -105,6 +107,7 @@ fn why_kept(verdict: Verdict) -> Option<&'static str> {
             "they hold contents that no index has ever named: an index was lost, and `repo recover-index` brings it back",
         ),
         Verdict::Unknown => Some("their names say nothing about a session"),
+        Verdict::Locked => Some("nobody needs them, and the storage holds them back until their locks end"),
         Verdict::Keep(PackFate::TooNew) => Some("written since the maintenance began"),
         Verdict::Keep(PackFate::TooYoung) => Some("in no index, and not old enough to be deleted"),
         Verdict::Keep(_) => Some("of sessions that may still write an index"),
@@ -195,11 +198,4 @@ async fn prove(repository: &Repository, pack: &BlobMetadata) -> Result<Verdict> 
         }
     }
     Ok(Verdict::Delete)
-}
-
-async fn delete(repository: &Repository, blob: &BlobMetadata) -> Result<()> {
-    let deleted = repository.storage().delete(&blob.id).await;
-    deleted.map_err(|source| repository.storage_error("delete", &blob.id, source))?;
-    debug!(blob = %blob.id, bytes = blob.len, "deleted");
-    Ok(())
 }

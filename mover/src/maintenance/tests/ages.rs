@@ -60,6 +60,25 @@ fn packs_of_a_session_that_died_go_after_four_days() {
 }
 
 #[test]
+fn a_session_that_sleeps_for_days_publishes_nothing_of_what_may_be_gone() {
+    let sample = Sample::new();
+    let client = sample.joined(10);
+    let root = tree(&client, 1, 2);
+    block_on(client.session().settle()).unwrap();
+    sample.clock.advance(hours(97));
+    assert!(delete_alone(&sample, 11) > 2, "its packs are gone");
+    let manifest = Sample::manifest("/a", 1, &root);
+    client.session().put_manifest(
+        manifest.labels().unwrap(),
+        serde_json::from_slice(&manifest.encode().unwrap()).unwrap(),
+    );
+    let error = block_on(client.session().flush()).unwrap_err();
+    assert!(matches!(error, MoverError::SessionAsleep { hours: 97 }), "{error}");
+    assert!(block_on(client.session().flush()).is_err());
+    assert_eq!(check_all(&sample, 12), 0);
+}
+
+#[test]
 fn the_marker_of_a_clock_that_is_behind_counts_from_when_it_was_stored() {
     let sample = Sample::new();
     sample.snapshot("/a", 1, None, &tree(&sample, 1, 2));
