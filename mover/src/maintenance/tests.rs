@@ -299,7 +299,7 @@ fn a_content_that_a_snapshot_needs_and_nobody_has_ends_the_collection() {
         timestamp: found.timestamp + 1,
         ..found
     };
-    block_on(sample.session().publish_entries(&[gone.clone()])).unwrap();
+    block_on(sample.session().publish_entries(std::slice::from_ref(&gone))).unwrap();
     let mark = windlass_repo_format::epoch::watermark_blob(gone.timestamp);
     block_on(
         sample
