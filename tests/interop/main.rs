@@ -6,6 +6,7 @@ mod command_line;
 mod defaults;
 mod full_target;
 mod interleaved;
+mod maintenance;
 mod matrix;
 mod open_files;
 mod real_trees;
