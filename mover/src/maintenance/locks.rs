@@ -1,4 +1,4 @@
-//! The locksmith: what a snapshot needs stays locked for as long as the repository's settings say, counted from now.
+//! The watchman's rounds: what a snapshot needs stays locked for as long as the repository's settings say, counted from now.
 
 use futures_util::StreamExt;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! The logbook: the schedule blob, the storage's time, and whether somebody else is at work.
+//! The duty roster: the schedule blob, the storage's time, and whether somebody else is at work.
 
 use std::collections::BTreeMap;
 
