@@ -268,12 +268,12 @@ fn cuts_of_another_splitter_are_not_believed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn guesses_change_nothing(
         seed in any::<u64>(),
-        len in 1usize..3 << 20,
+        len in 1usize..3 << 19,
         edits in prop::collection::vec(prop_oneof![
             any::<usize>().prop_map(Edit::Flip),
             (any::<usize>(), 1usize..400_000).prop_map(|(at, len)| Edit::Overwrite(at, len)),
