@@ -116,6 +116,29 @@ impl Pace {
         }
     }
 
+    /// Asks until there is an answer; `judge` may take a failure for one. A try is given up after `longest`.
+    ///
+    /// # Errors
+    /// What the last try met.
+    pub(crate) async fn ask<T, E, F: Future<Output = Result<T, E>>>(
+        &self,
+        doing: &'static str,
+        place: &str,
+        longest: Duration,
+        mut ask: impl FnMut() -> F,
+        mut judge: impl FnMut(E) -> Result<T, Refusal>,
+    ) -> Result<T, StorageError> {
+        let mut tries = self.tries();
+        loop {
+            tries.gate().await;
+            let answer = within(longest, doing, place, ask()).await;
+            match answer.and_then(|answer| answer.or_else(&mut judge)) {
+                Ok(answer) => return Ok(answer),
+                Err(refusal) => tries.again(refusal).await?,
+            }
+        }
+    }
+
     fn gate(&self) -> Option<Instant> {
         *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner)
     }

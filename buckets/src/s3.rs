@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object_lock_configuration::GetObjectLockConfigurationError;
 use aws_sdk_s3::types::ObjectLockEnabled;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use windlass_mover::storage::{BlobMetadata, BlobRange, PutOptions, Retention, St
 use windlass_repo_format::id::BlobId;
 
 use crate::keys::Keys;
-use crate::patience::{Pace, Patience, within};
+use crate::patience::{Pace, Patience};
 use complaints::Failure;
 use times::ServerClock;
 
@@ -90,31 +91,20 @@ impl Inner {
     async fn locks_objects(&self, patience: Patience) -> Result<bool, StorageError> {
         const DOING: &str = "open";
         let pace = self.pace.with(patience);
-        let mut tries = pace.tries();
-        loop {
-            tries.gate().await;
-            let asked = self.client.get_object_lock_configuration().bucket(&self.bucket).send();
-            let refusal = match within(patience.silence_max, DOING, &self.location, asked).await {
-                Ok(Ok(answer)) => {
-                    let configured = answer
-                        .object_lock_configuration
-                        .and_then(|lock| lock.object_lock_enabled);
-                    return Ok(configured == Some(ObjectLockEnabled::Enabled));
-                }
-                Ok(Err(error)) => {
-                    let failure = Failure::of::<GetObjectLockConfigurationError>(error);
-                    match failure.code() {
-                        "ObjectLockConfigurationNotFoundError" | "NotImplemented" | "MethodNotAllowed" => {
-                            return Ok(false);
-                        }
-                        "AccessDenied" => return Ok(true),
-                        _ => failure.refusal(DOING, &self.location),
-                    }
-                }
-                Err(silent) => silent,
-            };
-            tries.again(refusal).await?;
-        }
+        let ask = async || {
+            let asked = self.client.get_object_lock_configuration().bucket(&self.bucket);
+            let configured = asked.send().await?.object_lock_configuration;
+            Ok(configured.and_then(|lock| lock.object_lock_enabled) == Some(ObjectLockEnabled::Enabled))
+        };
+        let judge = |error: SdkError<GetObjectLockConfigurationError>| {
+            let failure = Failure::of(error);
+            match failure.code() {
+                "ObjectLockConfigurationNotFoundError" | "NotImplemented" | "MethodNotAllowed" => Ok(false),
+                "AccessDenied" => Ok(true),
+                _ => Err(failure.refusal(DOING, &self.location)),
+            }
+        };
+        pace.ask(DOING, &self.location, pace.silence_max(), ask, judge).await
     }
 
     /// What people call a blob.
@@ -125,57 +115,46 @@ impl Inner {
     async fn metadata(&self, id: &BlobId) -> Result<BlobMetadata, StorageError> {
         const DOING: &str = "look at";
         let place = self.place(id);
-        let mut tries = self.pace.tries();
-        loop {
-            tries.gate().await;
-            let asked = self
+        let ask = || {
+            let request = self
                 .client
                 .head_object()
                 .bucket(&self.bucket)
                 .key(self.keys.key(id.as_str()));
-            let asked = self.encryption.of_head(asked).send();
-            let refusal = match within(self.pace.silence_max(), DOING, &place, asked).await {
-                Ok(Ok(answer)) => {
-                    let modified = answer.last_modified().and_then(times::timestamp);
-                    return Ok(BlobMetadata {
-                        id: id.clone(),
-                        len: answer
-                            .content_length()
-                            .and_then(|len| u64::try_from(len).ok())
-                            .unwrap_or(0),
-                        modified: modified
-                            .or_else(|| self.clock.last_seen())
-                            .unwrap_or(Timestamp::UNIX_EPOCH),
-                    });
-                }
-                Ok(Err(error)) => Failure::of(error).refusal_of_blob(DOING, &place, id),
-                Err(silent) => silent,
-            };
-            tries.again(refusal).await?;
-        }
+            self.encryption.of_head(request).send()
+        };
+        let judge = |error| Err(Failure::of(error).refusal_of_blob(DOING, &place, id));
+        let answer = self
+            .pace
+            .ask(DOING, &place, self.pace.silence_max(), ask, judge)
+            .await?;
+        let modified = answer.last_modified().and_then(times::timestamp);
+        Ok(BlobMetadata {
+            id: id.clone(),
+            len: answer
+                .content_length()
+                .and_then(|len| u64::try_from(len).ok())
+                .unwrap_or(0),
+            modified: modified
+                .or_else(|| self.clock.last_seen())
+                .unwrap_or(Timestamp::UNIX_EPOCH),
+        })
     }
 
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
         const DOING: &str = "delete";
         let place = self.place(id);
-        let mut tries = self.pace.tries();
-        loop {
-            tries.gate().await;
-            let asked = self
-                .client
+        let ask = || {
+            self.client
                 .delete_object()
                 .bucket(&self.bucket)
                 .key(self.keys.key(id.as_str()))
-                .send();
-            let refusal = match within(self.pace.silence_max(), DOING, &place, asked).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => Failure::of(error).refusal_of_blob(DOING, &place, id),
-                Err(silent) => silent,
-            };
-            match tries.again(refusal).await {
-                Err(StorageError::NotFound { .. }) => return Ok(()),
-                other => other?,
-            }
+                .send()
+        };
+        let judge = |error| Err(Failure::of(error).refusal_of_blob(DOING, &place, id));
+        match self.pace.ask(DOING, &place, self.pace.silence_max(), ask, judge).await {
+            Ok(_) | Err(StorageError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

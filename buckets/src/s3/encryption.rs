@@ -46,9 +46,17 @@ impl fmt::Debug for Encryption {
     }
 }
 
-/// The algorithm, the key and the key's MD5, as three headers want them.
-fn customer(key: &[u8; 32]) -> (&'static str, String, String) {
-    ("AES256", base64::encode(key), base64::encode(Md5::digest(key)))
+/// The three headers of a key that comes with each request; every kind of request has them in a type of its own.
+macro_rules! with_customer_key {
+    ($encryption:expr, $request:ident) => {
+        match $encryption {
+            Encryption::Customer { key } => $request
+                .sse_customer_algorithm("AES256")
+                .sse_customer_key(base64::encode(key))
+                .sse_customer_key_md5(base64::encode(Md5::digest(key))),
+            _ => $request,
+        }
+    };
 }
 
 /// Leaves out what answers repeat of a key that was sent: some servers do so twice, which the client takes for a fault.
@@ -86,61 +94,31 @@ impl Encryption {
     pub(super) fn of_put(&self, request: PutObjectFluentBuilder) -> PutObjectFluentBuilder {
         let (kind, key_id) = self.of_server();
         let request = request.set_server_side_encryption(kind).set_ssekms_key_id(key_id);
-        let Self::Customer { key } = self else { return request };
-        let (algorithm, key, md5) = customer(key);
-        request
-            .sse_customer_algorithm(algorithm)
-            .sse_customer_key(key)
-            .sse_customer_key_md5(md5)
+        with_customer_key!(self, request)
     }
 
     pub(super) fn of_upload(&self, request: CreateMultipartUploadFluentBuilder) -> CreateMultipartUploadFluentBuilder {
         let (kind, key_id) = self.of_server();
         let request = request.set_server_side_encryption(kind).set_ssekms_key_id(key_id);
-        let Self::Customer { key } = self else { return request };
-        let (algorithm, key, md5) = customer(key);
-        request
-            .sse_customer_algorithm(algorithm)
-            .sse_customer_key(key)
-            .sse_customer_key_md5(md5)
+        with_customer_key!(self, request)
     }
 
     pub(super) fn of_part(&self, request: UploadPartFluentBuilder) -> UploadPartFluentBuilder {
-        let Self::Customer { key } = self else { return request };
-        let (algorithm, key, md5) = customer(key);
-        request
-            .sse_customer_algorithm(algorithm)
-            .sse_customer_key(key)
-            .sse_customer_key_md5(md5)
+        with_customer_key!(self, request)
     }
 
     pub(super) fn of_completion(
         &self,
         request: CompleteMultipartUploadFluentBuilder,
     ) -> CompleteMultipartUploadFluentBuilder {
-        let Self::Customer { key } = self else { return request };
-        let (algorithm, key, md5) = customer(key);
-        request
-            .sse_customer_algorithm(algorithm)
-            .sse_customer_key(key)
-            .sse_customer_key_md5(md5)
+        with_customer_key!(self, request)
     }
 
     pub(super) fn of_read(&self, request: GetObjectFluentBuilder) -> GetObjectFluentBuilder {
-        let Self::Customer { key } = self else { return request };
-        let (algorithm, key, md5) = customer(key);
-        request
-            .sse_customer_algorithm(algorithm)
-            .sse_customer_key(key)
-            .sse_customer_key_md5(md5)
+        with_customer_key!(self, request)
     }
 
     pub(super) fn of_head(&self, request: HeadObjectFluentBuilder) -> HeadObjectFluentBuilder {
-        let Self::Customer { key } = self else { return request };
-        let (algorithm, key, md5) = customer(key);
-        request
-            .sse_customer_algorithm(algorithm)
-            .sse_customer_key(key)
-            .sse_customer_key_md5(md5)
+        with_customer_key!(self, request)
     }
 }

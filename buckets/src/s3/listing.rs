@@ -7,7 +7,6 @@ use windlass_mover::storage::{BlobMetadata, StorageError};
 
 use super::complaints::Failure;
 use super::{Inner, times};
-use crate::patience::within;
 
 /// Where a list goes on.
 enum Next {
@@ -50,24 +49,19 @@ impl Inner {
 
     async fn page(&self, prefix: &str, token: Option<String>) -> Result<ListObjectsV2Output, StorageError> {
         const DOING: &str = "list";
-        let mut tries = self.pace.tries();
-        loop {
-            tries.gate().await;
-            let asked = self
-                .client
+        let ask = || {
+            self.client
                 .list_objects_v2()
                 .bucket(&self.bucket)
                 .prefix(self.keys.key(prefix))
                 // What lies in folders below belongs to somebody else.
                 .delimiter("/")
                 .set_continuation_token(token.clone())
-                .send();
-            let refusal = match within(self.pace.silence_max(), DOING, &self.location, asked).await {
-                Ok(Ok(page)) => return Ok(page),
-                Ok(Err(error)) => Failure::of(error).refusal(DOING, &self.location),
-                Err(silent) => silent,
-            };
-            tries.again(refusal).await?;
-        }
+                .send()
+        };
+        let judge = |error| Err(Failure::of(error).refusal(DOING, &self.location));
+        self.pace
+            .ask(DOING, &self.location, self.pace.silence_max(), ask, judge)
+            .await
     }
 }

@@ -1,13 +1,11 @@
 //! The locks of objects that are there already.
 
-use aws_sdk_s3::operation::put_object_retention::PutObjectRetentionError;
 use aws_sdk_s3::types::{ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode};
 use windlass_mover::storage::{Retention, RetentionMode, StorageError};
 use windlass_repo_format::id::BlobId;
 
 use super::complaints::Failure;
 use super::{Inner, times};
-use crate::patience::within;
 
 impl Inner {
     /// Locks the newest version of an object for longer.
@@ -24,23 +22,19 @@ impl Inner {
             })
             .retain_until_date(times::date_time(retention.until))
             .build();
-        let mut tries = self.pace.tries();
-        loop {
-            tries.gate().await;
-            let asked = self
-                .client
+        let ask = || {
+            self.client
                 .put_object_retention()
                 .bucket(&self.bucket)
                 .key(self.keys.key(id.as_str()))
                 .retention(wanted.clone())
-                .send();
-            let refusal = match within(self.pace.silence_max(), DOING, &place, asked).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => Failure::of::<PutObjectRetentionError>(error).refusal_of_blob(DOING, &place, id),
-                Err(silent) => silent,
-            };
-            tries.again(refusal).await?;
-        }
+                .send()
+        };
+        let judge = |error| Err(Failure::of(error).refusal_of_blob(DOING, &place, id));
+        self.pace
+            .ask(DOING, &place, self.pace.silence_max(), ask, judge)
+            .await
+            .map(drop)
     }
 
     pub(super) fn locks_nothing(&self) -> StorageError {

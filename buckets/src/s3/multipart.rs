@@ -10,7 +10,7 @@ use windlass_mover::storage::StorageError;
 
 use super::Inner;
 use super::complaints::Failure;
-use super::putting::{CONTENT_TYPE, DOING, Order, content_md5};
+use super::putting::{CONTENT_TYPE, DOING, Order, with_body_as_is};
 use crate::patience::within;
 
 /// Bytes of a part; longer where there would be too many. The last one is shorter.
@@ -73,9 +73,7 @@ impl Inner {
     }
 
     async fn begin(&self, order: &Order<'_>) -> Result<String, StorageError> {
-        let mut tries = self.pace.tries();
-        loop {
-            tries.gate().await;
+        let ask = || {
             let (mode, until) = order.lock();
             let request = self
                 .client
@@ -86,14 +84,12 @@ impl Inner {
                 .set_storage_class(self.storage_class())
                 .set_object_lock_mode(mode)
                 .set_object_lock_retain_until_date(until);
-            let asked = self.encryption.of_upload(request).send();
-            let refusal = match within(self.pace.silence_max(), DOING, &order.place, asked).await {
-                Ok(Ok(begun)) => return Ok(begun.upload_id.unwrap_or_default()),
-                Ok(Err(error)) => self.refusal_of_put(Failure::of(error), order),
-                Err(silent) => silent,
-            };
-            tries.again(refusal).await?;
-        }
+            self.encryption.of_upload(request).send()
+        };
+        let judge = |error| Err(self.refusal_of_put(Failure::of(error), order));
+        let longest = self.pace.silence_max();
+        let begun = self.pace.ask(DOING, &order.place, longest, ask, judge).await?;
+        Ok(begun.upload_id.unwrap_or_default())
     }
 
     async fn put_part(
@@ -103,14 +99,8 @@ impl Inner {
         number: i32,
         body: Bytes,
     ) -> Result<CompletedPart, StorageError> {
-        let md5 = if order.wants_checksum() {
-            Some(content_md5(&body).await?)
-        } else {
-            None
-        };
-        let mut tries = self.pace.tries();
-        loop {
-            tries.gate().await;
+        let md5 = order.checksum(&body).await?;
+        let ask = || {
             let request = self
                 .client
                 .upload_part()
@@ -121,24 +111,15 @@ impl Inner {
                 .content_length(body.len() as i64)
                 .set_content_md5(md5.clone())
                 .body(ByteStream::from(body.clone()));
-            let request = self.encryption.of_part(request).customize();
-            let request = if self.is_https {
-                request.disable_payload_signing()
-            } else {
-                request
-            };
-            let refusal = match within(self.pace.answer_within(body.len()), DOING, &order.place, request.send()).await {
-                Ok(Ok(put)) => {
-                    return Ok(CompletedPart::builder()
-                        .part_number(number)
-                        .set_e_tag(put.e_tag)
-                        .build());
-                }
-                Ok(Err(error)) => self.refusal_of_put(Failure::of(error), order),
-                Err(silent) => silent,
-            };
-            tries.again(refusal).await?;
-        }
+            with_body_as_is!(self, self.encryption.of_part(request)).send()
+        };
+        let judge = |error| Err(self.refusal_of_put(Failure::of(error), order));
+        let longest = self.pace.answer_within(body.len());
+        let put = self.pace.ask(DOING, &order.place, longest, ask, judge).await?;
+        Ok(CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(put.e_tag)
+            .build())
     }
 
     async fn complete(&self, order: &Order<'_>, upload: &str, parts: Vec<CompletedPart>) -> Result<(), StorageError> {

@@ -21,6 +21,19 @@ pub(super) const DOING: &str = "write";
 /// What Kopia calls its blobs.
 pub(super) const CONTENT_TYPE: &str = "application/x-kopia";
 
+/// A request whose body is not hashed for the signature where TLS guards it; every kind of request is a type of its own.
+macro_rules! with_body_as_is {
+    ($storage:expr, $request:expr) => {{
+        let request = $request.customize();
+        if $storage.is_https {
+            request.disable_payload_signing()
+        } else {
+            request
+        }
+    }};
+}
+pub(super) use with_body_as_is;
+
 /// A put under way.
 #[derive(Debug)]
 pub(super) struct Order<'a> {
@@ -32,9 +45,19 @@ pub(super) struct Order<'a> {
 }
 
 impl Order<'_> {
-    /// A bucket that locks wants a checksum with everything that it is to lock.
-    pub(super) fn wants_checksum(&self) -> bool {
-        self.options.checksum || self.options.retention.is_some()
+    /// The header `Content-MD5` of a body that wants it: a bucket that locks does with everything that it is to lock.
+    pub(super) async fn checksum(&self, body: &Bytes) -> Result<Option<String>, StorageError> {
+        if !self.options.checksum && self.options.retention.is_none() {
+            return Ok(None);
+        }
+        let body = body.clone();
+        // Hashed where nobody waits for it.
+        let hashed = tokio::task::spawn_blocking(move || base64::encode(Md5::digest(&body))).await;
+        hashed.map(Some).map_err(|error| StorageError::Io {
+            doing: "hash a blob for",
+            place: "its put".to_owned(),
+            source: std::io::Error::other(error),
+        })
     }
 
     pub(super) fn if_none_match(&self) -> Option<String> {
@@ -91,11 +114,7 @@ impl Inner {
     }
 
     async fn put_at_once(&self, order: &Order<'_>) -> Result<(), StorageError> {
-        let md5 = if order.wants_checksum() {
-            Some(content_md5(&order.body).await?)
-        } else {
-            None
-        };
+        let md5 = order.checksum(&order.body).await?;
         let mut tries = self.pace.tries();
         let mut may_be_done = false;
         loop {
@@ -135,13 +154,10 @@ impl Inner {
             .set_object_lock_mode(mode)
             .set_object_lock_retain_until_date(until)
             .set_if_none_match(order.if_none_match());
-        let request = self.encryption.of_put(request).customize();
-        let request = if self.is_https {
-            request.disable_payload_signing()
-        } else {
-            request
-        };
-        request.send().await.map(drop)
+        with_body_as_is!(self, self.encryption.of_put(request))
+            .send()
+            .await
+            .map(drop)
     }
 
     /// There is a blob of that name. Is it the one that an earlier try of ours has made, whose answer got lost?
@@ -168,15 +184,4 @@ impl Inner {
     pub(super) fn storage_class(&self) -> Option<StorageClass> {
         self.storage_class.as_deref().map(StorageClass::from)
     }
-}
-
-/// The header `Content-MD5`, hashed where nobody waits for it.
-pub(super) async fn content_md5(body: &Bytes) -> Result<String, StorageError> {
-    let body = body.clone();
-    let hashed = tokio::task::spawn_blocking(move || base64::encode(Md5::digest(&body))).await;
-    hashed.map_err(|error| StorageError::Io {
-        doing: "hash a blob for",
-        place: "its put".to_owned(),
-        source: std::io::Error::other(error),
-    })
 }
