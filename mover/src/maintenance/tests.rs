@@ -49,6 +49,18 @@ fn careless() -> MaintainOptions {
     }
 }
 
+/// Single steps of a maintenance that begins now.
+fn steps<T>(repository: &Repository, clock: &dyn Clock, carry_out: impl FnOnce(&Work<'_>) -> T) -> T {
+    carry_out(&Work {
+        repository,
+        safety: Safety::FULL,
+        start: clock.now(),
+        dry_run: false,
+        progress: &MaintainProgress::default(),
+        cancel: &AtomicBool::new(false),
+    })
+}
+
 fn outcome(report: &MaintainReport, task: Task) -> &Outcome {
     let mut tasks = report.tasks.iter().filter(|done| done.task == task);
     &tasks

@@ -12,17 +12,10 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// What the deletion of packs alone would do now.
 fn delete_alone(sample: &Sample, seed: u64) -> u64 {
     let client = sample.joined(seed);
-    let progress = MaintainProgress::default();
-    let cancel = AtomicBool::new(false);
-    let work = Work {
-        repository: &client.repository,
-        safety: Safety::FULL,
-        start: sample.clock.now(),
-        dry_run: false,
-        progress: &progress,
-        cancel: &cancel,
-    };
-    let Outcome::Done(stats) = packs::delete_unnamed(&work, &mut Vec::new(), None).unwrap() else {
+    let outcome = steps(&client.repository, &*sample.clock, |work| {
+        packs::delete_unnamed(work, &mut Vec::new(), None).unwrap()
+    });
+    let Outcome::Done(stats) = outcome else {
         panic!("there is always something to say")
     };
     serde_json::to_value(&stats).unwrap()["deletedPackCount"]
@@ -189,20 +182,12 @@ fn a_mark_is_not_put_on_a_content_that_was_moved_meanwhile() {
         stale.repository.each_live_content(each).unwrap();
         moved
     };
-    let progress = MaintainProgress::default();
-    let cancel = AtomicBool::new(false);
-    let work = Work {
-        repository: &stale.repository,
-        safety: Safety::FULL,
-        start: sample.clock.now(),
-        dry_run: false,
-        progress: &progress,
-        cancel: &cancel,
-    };
     // The view of `stale` is older than this.
     block_on(sample.joined(11).session().publish_entries(&moved)).unwrap();
     let mut kept = Vec::new();
-    let done = collect::collect(&work, &mut kept).unwrap();
+    let done = steps(&stale.repository, &*sample.clock, |work| {
+        collect::collect(work, &mut kept).unwrap()
+    });
     let Outcome::Done(stats) = done else { panic!("{done:?}") };
     assert_eq!(serde_json::to_value(&stats).unwrap()["deletedContentCount"], 0);
     assert!(
@@ -217,20 +202,12 @@ fn locks_are_extended_where_the_repository_has_them() {
     use windlass_repo_format::format_blob::{BLOB_CONFIG_NAME, BlobConfig, RetentionMode};
     let sample = Sample::with(&CreateOptions::default());
     sample.snapshot("/a", 1, None, &tree(&sample, 1, 2));
-    let progress = MaintainProgress::default();
-    let cancel = AtomicBool::new(false);
-    let work = Work {
-        repository: &sample.repository,
-        safety: Safety::FULL,
-        start: sample.clock.now(),
-        dry_run: false,
-        progress: &progress,
-        cancel: &cancel,
+    let extended = |repository: &Repository| {
+        steps(repository, &*sample.clock, |work| {
+            locks::extend(work, sample.clock.now()).unwrap()
+        })
     };
-    assert!(matches!(
-        locks::extend(&work, sample.clock.now()).unwrap(),
-        Outcome::Nothing(_)
-    ));
+    assert!(matches!(extended(&sample.repository), Outcome::Nothing(_)));
     let config = BlobConfig {
         retention_mode: Some(RetentionMode::Compliance),
         retention_period: hours(48).unsigned_abs(),
@@ -239,12 +216,7 @@ fn locks_are_extended_where_the_repository_has_them() {
     let repository = &sample.repository;
     let sealed = config.seal(&repository.format_blob().unique_id, repository.format_key(), &[7; 12]);
     block_on(repository.put_blob(&BLOB_CONFIG_NAME.into(), sealed.into())).unwrap();
-    let locked = sample.joined(10).repository;
-    let work = Work {
-        repository: &locked,
-        ..work
-    };
-    let Outcome::Done(stats) = locks::extend(&work, sample.clock.now()).unwrap() else {
+    let Outcome::Done(stats) = extended(&sample.joined(10).repository) else {
         panic!("nothing was extended")
     };
     let all = blobs(&sample.storage);
@@ -279,32 +251,22 @@ fn old_logs_go_and_young_ones_stay() {
         block_on(sample.repository.put_blob(&log, Bytes::from_static(b"0123456789"))).unwrap();
         sample.clock.advance(hours(1));
     }
-    let progress = MaintainProgress::default();
-    let cancel = AtomicBool::new(false);
-    let work = Work {
-        repository: &sample.repository,
-        safety: Safety::FULL,
-        start: sample.clock.now(),
-        dry_run: false,
-        progress: &progress,
-        cancel: &cancel,
-    };
     let retention = |max_age| LogRetention {
         max_total_size: 0,
         max_count: 0,
         max_age,
     };
-    logs::clean_up(&work, retention(hours(4)), sample.clock.now()).unwrap();
+    let clean_up = |retention| {
+        steps(&sample.repository, &*sample.clock, |work| {
+            logs::clean_up(work, retention, sample.clock.now()).unwrap()
+        })
+    };
+    clean_up(retention(hours(4)));
     let left = || block_on(sample.repository.list_names("_")).unwrap();
     assert_eq!(left().len(), 4, "one is older than four hours");
-    logs::clean_up(
-        &work,
-        LogRetention {
-            max_total_size: 25,
-            ..retention(SignedDuration::ZERO)
-        },
-        sample.clock.now(),
-    )
-    .unwrap();
+    clean_up(LogRetention {
+        max_total_size: 25,
+        ..retention(SignedDuration::ZERO)
+    });
     assert_eq!(left(), [BlobId::from("_log_3"), BlobId::from("_log_4")]);
 }

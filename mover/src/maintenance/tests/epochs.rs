@@ -71,23 +71,14 @@ fn epochs_are_compacted_and_their_index_blobs_go_hours_later() {
 
 /// The steps with epochs of a full maintenance; what nobody needs is left alone.
 fn epochs_alone(client: &Sample) -> Vec<Outcome> {
-    let progress = MaintainProgress::default();
-    let cancel = AtomicBool::new(false);
-    let work = Work {
-        repository: &client.repository,
-        safety: Safety::FULL,
-        start: client.clock.now(),
-        dry_run: false,
-        progress: &progress,
-        cancel: &cancel,
-    };
-    let mut kept = Vec::new();
-    vec![
-        super::super::epochs::compact_single(&work).unwrap(),
-        super::super::epochs::compact_range(&work).unwrap(),
-        super::super::epochs::cleanup_markers(&work).unwrap(),
-        super::super::epochs::delete_superseded(&work, &mut kept).unwrap(),
-    ]
+    steps(&client.repository, &*client.clock, |work| {
+        vec![
+            super::super::epochs::compact_single(work).unwrap(),
+            super::super::epochs::compact_range(work).unwrap(),
+            super::super::epochs::cleanup_markers(work).unwrap(),
+            super::super::epochs::delete_superseded(work, &mut Vec::new()).unwrap(),
+        ]
+    })
 }
 
 #[test]
