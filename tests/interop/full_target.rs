@@ -1,35 +1,10 @@
 //! The small disk: a restore that does not fit ends with one clear error, and goes on when there is room.
 
-use std::path::Path;
 use std::process::Command;
 
 use windlass_tests::{Need, Shape, Tree, World};
 
-/// A file system in memory; gone with the guard.
-struct Disk<'a>(&'a Path);
-
-impl<'a> Disk<'a> {
-    fn mounted(at: &'a Path, options: &str) -> Self {
-        std::fs::create_dir(at).expect("the world is ours");
-        let disk = Self(at);
-        disk.mount(&["-t", "tmpfs", "-o", options, "tmpfs"]);
-        disk
-    }
-
-    fn mount(&self, arguments: &[&str]) {
-        let mounted = Command::new("mount").args(arguments).arg(self.0).status();
-        assert!(
-            mounted.is_ok_and(|status| status.success()),
-            "cannot mount {arguments:?}"
-        );
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.0).status(); // the world's folder goes anyway
-    }
-}
+use crate::small_disk::SmallDisk;
 
 #[test]
 fn a_restore_that_does_not_fit_is_one_error_and_goes_on_when_there_is_room() {
@@ -44,7 +19,7 @@ fn a_restore_that_does_not_fit_is_one_error_and_goes_on_when_there_is_room() {
     let id = windlass.snapshot(tree.root(), &[]).id;
 
     let at = world.path("disk");
-    let disk = Disk::mounted(&at, "size=20m");
+    let disk = SmallDisk::mounted(&at, "size=20m");
     let target = at.join("restored");
     let target = target.to_str().expect("paths of worlds are text");
     let restore = ["snapshot", "restore", &id, target, "--overwrite", "changed"];

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
 
-use windlass_tests::{Listing, Need, Seed, Shape, Slack, Tree, World, scale};
+use windlass_tests::{Listing, Need, Seed, Slack, Tree, World, scale};
+
+use crate::blob_files::{blobs, make_one_index_of_each_epoch_older};
+use crate::maintenance::fine_grained;
 
 /// What every snapshot that is still there must hold.
 type Kept = BTreeMap<String, Listing>;
@@ -17,19 +19,8 @@ fn twenty_rounds_of_kopia_and_windlass_in_turn() {
     };
     let repository = world.path("repository");
     let (kopia, windlass) = world.both(&repository);
-    kopia.create(&Shape {
-        splitter: "DYNAMIC-128K-BUZHASH",
-        ..Shape::default()
-    });
-    kopia.run(&[
-        "repository",
-        "set-parameters",
-        "--epoch-min-duration=10m",
-        "--epoch-advance-on-count=10",
-        "--epoch-refresh-frequency=1m",
-        "--epoch-cleanup-safety-margin=5m",
-        "--epoch-checkpoint-frequency=1",
-    ]);
+    kopia.create(&fine_grained());
+    kopia.shorten_epochs(1);
     kopia.run(&[
         "policy",
         "set",
@@ -171,42 +162,5 @@ impl Garden {
                 ..Default::default()
             },
         );
-    }
-}
-
-pub(crate) fn index_blobs(repository: &Path) -> Vec<(String, PathBuf)> {
-    let (mut blobs, mut waiting) = (Vec::new(), vec![(String::new(), repository.to_owned())]);
-    while let Some((prefix, folder)) = waiting.pop() {
-        for entry in fs::read_dir(&folder).expect("the repository is ours").flatten() {
-            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                waiting.push((name, entry.path()));
-            } else if let Some(blob) = name.strip_suffix(".f").filter(|blob| blob.starts_with('x')) {
-                blobs.push((blob.to_owned(), entry.path()));
-            }
-        }
-    }
-    blobs
-}
-
-pub(crate) fn blobs(repository: &Path) -> Vec<String> {
-    index_blobs(repository).into_iter().map(|(name, _)| name).collect()
-}
-
-/// An epoch ends only after ten minutes: its first index blob says when it began.
-pub(crate) fn make_one_index_of_each_epoch_older(repository: &Path) {
-    let mut first = BTreeMap::new();
-    for (name, path) in index_blobs(repository) {
-        if let Some((epoch, _)) = name.strip_prefix("xn").and_then(|rest| rest.split_once('_')) {
-            first.entry(epoch.to_owned()).or_insert(path);
-        }
-    }
-    let then = SystemTime::now() - Duration::from_mins(20);
-    for path in first.into_values() {
-        let file = fs::File::options()
-            .write(true)
-            .open(path)
-            .expect("the repository is ours");
-        file.set_modified(then).expect("the repository is ours");
     }
 }

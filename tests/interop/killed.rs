@@ -7,6 +7,8 @@ use std::time::Duration;
 use windlass_tests::command::Running;
 use windlass_tests::{Attributes, Listing, Need, ODD, Seed, Shape, Slack, Tree, Windlass, World, scale};
 
+use crate::small_disk::SmallDisk;
+
 /// The seed of this file's stories, and how to give another.
 fn seed() -> Seed {
     let number = std::env::var("WINDLASS_SEED").ok().and_then(|text| text.parse().ok());
@@ -122,32 +124,6 @@ fn a_restore_killed_at_any_moment_is_finished_by_the_next() {
     }
     assert!(killed > 0, "none of them was killed");
     windlass.verify_all();
-}
-
-/// Whatever was written of a disk's folder is taken away by this.
-struct SmallDisk<'a>(&'a Path);
-
-impl<'a> SmallDisk<'a> {
-    fn mounted(at: &'a Path, size: &str) -> Self {
-        std::fs::create_dir(at).expect("the world's folder is ours");
-        let disk = Self(at);
-        disk.mount(&["-t", "tmpfs", "-o", size, "tmpfs"]);
-        disk
-    }
-
-    fn mount(&self, arguments: &[&str]) {
-        let mounted = Command::new("mount").args(arguments).arg(self.0).status();
-        assert!(
-            mounted.is_ok_and(|status| status.success()),
-            "cannot mount {arguments:?}"
-        );
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.0).status(); // the world's folder goes anyway
-    }
 }
 
 #[test]

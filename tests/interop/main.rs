@@ -1,5 +1,6 @@
 //! The meeting room: Windlass and the real Kopia use the same repositories, and each must find what the other left.
 
+mod blob_files;
 mod buckets;
 mod checkpoints;
 mod command_line;
@@ -15,4 +16,5 @@ mod real_trees;
 mod refusals;
 mod rules;
 mod shapes_of_files;
+mod small_disk;
 mod without_rights;

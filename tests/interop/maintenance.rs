@@ -3,36 +3,41 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use serde_json::Value;
 use windlass_tests::command::Running;
 use windlass_tests::{Kopia, Listing, Need, Seed, Shape, Slack, Tree, Windlass, World, scale};
 
-use crate::interleaved::{blobs, make_one_index_of_each_epoch_older};
+use crate::blob_files::{blobs, make_older, make_one_index_of_each_epoch_older};
 
 /// Files that are cut into a few contents, and small ones.
 const LENGTHS: [usize; 4] = [300, 3000, 150_000, 500_000];
 
-fn shape() -> Shape {
+/// A repository in which such files are cut.
+pub(crate) fn fine_grained() -> Shape {
     Shape {
         splitter: "DYNAMIC-128K-BUZHASH",
         ..Shape::default()
     }
 }
 
-/// Maintains as the owner that Kopia's client is, at once.
+/// Maintenance by the owner that Kopia's client is.
+const MAINTAIN: [&str; 4] = ["repo", "maintain", "--override-username=u", "--override-hostname=h"];
+/// All of it, at once.
+const FULL_AT_ONCE: [&str; 2] = ["--full", "--safety=none"];
+
 #[track_caller]
 fn maintain(windlass: &Windlass, more: &[&str]) -> Value {
-    let mut arguments = vec![
-        "repo",
-        "maintain",
-        "--json",
-        "--override-username=u",
-        "--override-hostname=h",
-    ];
-    arguments.extend(more);
-    windlass.run(&arguments).json()
+    windlass.run(&[&MAINTAIN, more, &["--json"]].concat()).json()
+}
+
+/// Puts other files into the source.
+fn refill(source: &Path, round: u64) {
+    if source.exists() {
+        fs::remove_dir_all(source).expect("the world is ours");
+    }
+    Tree::sized(source, round, &LENGTHS);
 }
 
 /// What a step did by its own words; `null` when it did nothing.
@@ -65,24 +70,13 @@ fn kopia_and_windlass_maintain_one_repository_in_turn() {
     };
     let repository = world.path("repository");
     let (kopia, windlass) = world.both(&repository);
-    kopia.create(&shape());
-    kopia.run(&[
-        "repository",
-        "set-parameters",
-        "--epoch-min-duration=10m",
-        "--epoch-advance-on-count=10",
-        "--epoch-refresh-frequency=1m",
-        "--epoch-cleanup-safety-margin=5m",
-        "--epoch-checkpoint-frequency=2",
-    ]);
+    kopia.create(&fine_grained());
+    kopia.shorten_epochs(2);
     let source = world.path("source");
     let mut kept = BTreeMap::new();
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
     for round in 0..scale(24, 80) {
-        if source.exists() {
-            fs::remove_dir_all(&source).expect("the world is ours");
-        }
-        Tree::sized(&source, round, &LENGTHS);
+        refill(&source, round);
         let listing = Listing::of(&source);
         let id = if round % 2 == 0 {
             windlass.snapshot(&source, &[]).id
@@ -97,11 +91,11 @@ fn kopia_and_windlass_maintain_one_repository_in_turn() {
             kept.remove(&gone);
         }
         make_one_index_of_each_epoch_older(&repository);
-        make_old(&repository, "xs");
+        make_older(&repository, "xs");
         if round % 6 == 5 {
             kopia.maintain();
         } else {
-            let report = maintain(&windlass, &["--full", "--safety=none"]);
+            let report = maintain(&windlass, &FULL_AT_ONCE);
             for (task, figure) in [
                 ("snapshot-gc", "deletedContentCount"),
                 ("full-rewrite-contents", "rewrittenContentCount"),
@@ -132,42 +126,11 @@ fn kopia_and_windlass_maintain_one_repository_in_turn() {
     kopia.verify_all();
     windlass.verify_all();
     restores(&world, &kopia, &windlass, &kept);
-    let packs = blobs_of(&repository)
+    let packs = blobs(&repository)
         .into_iter()
         .filter(|name| name.starts_with(['p', 'q', 's']))
         .count();
     assert!(packs < 20, "{packs} packs and markers are left");
-}
-
-/// All blobs of a repository by name.
-fn blobs_of(repository: &Path) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut waiting = vec![(String::new(), repository.to_owned())];
-    while let Some((prefix, folder)) = waiting.pop() {
-        for entry in fs::read_dir(&folder).expect("the repository is ours").flatten() {
-            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                waiting.push((name, entry.path()));
-            } else if let Some(blob) = name.strip_suffix(".f") {
-                names.push(blob.to_owned());
-            }
-        }
-    }
-    names
-}
-
-/// Compacted sets replace others only once everybody knows of them.
-fn make_old(repository: &Path, prefix: &str) {
-    let then = SystemTime::now() - Duration::from_mins(20);
-    for (name, path) in crate::interleaved::index_blobs(repository) {
-        if name.starts_with(prefix) {
-            let file = fs::File::options()
-                .write(true)
-                .open(path)
-                .expect("the repository is ours");
-            file.set_modified(then).expect("the repository is ours");
-        }
-    }
 }
 
 #[test]
@@ -177,7 +140,7 @@ fn one_schedule_and_one_owner_for_both() {
     };
     let repository = world.path("repository");
     let (kopia, windlass) = world.both(&repository);
-    kopia.create(&shape());
+    kopia.create(&fine_grained());
     let source = world.path("source");
     Tree::sized(&source, 1, &LENGTHS);
     kopia.snapshot(&source, &[]);
@@ -215,7 +178,7 @@ fn a_rehearsal_changes_no_blob() {
     };
     let repository = world.path("repository");
     let (kopia, windlass) = world.both(&repository);
-    kopia.create(&shape());
+    kopia.create(&fine_grained());
     let source = world.path("source");
     Tree::sized(&source, 1, &LENGTHS);
     let first = kopia.snapshot(&source, &[]).id;
@@ -223,19 +186,14 @@ fn a_rehearsal_changes_no_blob() {
     kopia.snapshot(&source, &[]);
     kopia.delete(&first);
     let before = Listing::of(&repository);
-    let would = maintain(&windlass, &["--full", "--safety=none", "--dry-run"]);
+    let would = maintain(&windlass, &[&FULL_AT_ONCE[..], &["--dry-run"]].concat());
     before.assert_same(&Listing::of(&repository), Slack::RESTORED_BY_WINDLASS);
-    let report = maintain(&windlass, &["--full", "--safety=none"]);
+    let report = maintain(&windlass, &FULL_AT_ONCE);
+    let (foretold, collected) = (done(&would, "snapshot-gc"), done(&report, "snapshot-gc"));
     for figure in ["deletedContentCount", "deletedContentSize", "inUseContentCount"] {
-        assert_eq!(
-            done(&would, "snapshot-gc")[figure],
-            done(&report, "snapshot-gc")[figure]
-        );
+        assert_eq!(foretold[figure], collected[figure]);
     }
-    assert!(
-        done(&would, "snapshot-gc")["deletedContentCount"].as_u64() > Some(0),
-        "{would}"
-    );
+    assert!(foretold["deletedContentCount"].as_u64() > Some(0), "{would}");
     kopia.forget_cache();
     kopia.verify_all();
 }
@@ -247,27 +205,17 @@ fn a_maintenance_that_is_killed_at_any_moment_leaves_all_snapshots_whole() {
     };
     let repository = world.path("repository");
     let (kopia, windlass) = world.both(&repository);
-    kopia.create(&shape());
+    kopia.create(&fine_grained());
     let source = world.path("source");
     let mut kept = BTreeMap::new();
     let mut seed = Seed::new(77);
-    let arguments = [
-        "repo",
-        "maintain",
-        "--full",
-        "--safety=none",
-        "--override-username=u",
-        "--override-hostname=h",
-    ];
+    let arguments = [&MAINTAIN[..], &FULL_AT_ONCE].concat();
     let began = Instant::now();
     windlass.run(&arguments);
     // Most of it goes by before the first blob is touched; what has to be done makes it longer.
     let whole = began.elapsed().mul_f64(1.5);
     for round in 0..scale(8, 60) {
-        if source.exists() {
-            fs::remove_dir_all(&source).expect("the world is ours");
-        }
-        Tree::sized(&source, round, &LENGTHS);
+        refill(&source, round);
         kept.insert(windlass.snapshot(&source, &[]).id, Listing::of(&source));
         if kept.len() > 3 {
             let (gone, _) = kept.pop_first().expect("there are more than three");

@@ -245,6 +245,20 @@ impl Kopia {
         run(command.env("KOPIA_TESTONLY_FLAGS", "1"), &[]).succeeds(); // without it, these options are unknown
     }
 
+    /// Makes epochs as short as Kopia allows, with one set for every so many of them.
+    #[track_caller]
+    pub fn shorten_epochs(&self, epochs_per_set: u32) {
+        self.run(&[
+            "repository",
+            "set-parameters",
+            "--epoch-min-duration=10m",
+            "--epoch-advance-on-count=10",
+            "--epoch-refresh-frequency=1m",
+            "--epoch-cleanup-safety-margin=5m",
+            &format!("--epoch-checkpoint-frequency={epochs_per_set}"),
+        ]);
+    }
+
     /// Makes this client the owner of maintenance, whoever made the repository.
     #[track_caller]
     pub fn own_maintenance(&self) {
