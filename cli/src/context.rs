@@ -135,15 +135,32 @@ impl Context {
         })
     }
 
+    /// Opens the repository as if index blobs that cannot be opened were not there.
+    pub(crate) fn open_damaged(&self) -> anyhow::Result<Repository> {
+        self.open_by(self.closed_at(&self.place()?)?, async |storage, unlock, options| {
+            Repository::open_damaged(storage, unlock, options).await
+        })
+    }
+
     /// Opens what was found.
     pub(crate) fn open_closed(&self, closed: Closed<'_>) -> anyhow::Result<Repository> {
+        self.open_by(closed, async |storage, unlock, options| {
+            Repository::open(storage, unlock, options).await
+        })
+    }
+
+    fn open_by(
+        &self,
+        closed: Closed<'_>,
+        open: impl AsyncFnOnce(Arc<dyn Storage>, Unlock, OpenOptions) -> Result<Repository, MoverError>,
+    ) -> anyhow::Result<Repository> {
         let Closed {
             place,
             storage,
             password,
         } = closed;
         let options = OpenOptions::new(self.identity.clone());
-        let opened = Repository::open(storage, Unlock::Password(password), options);
+        let opened = open(storage, Unlock::Password(password), options);
         let repository = block_on(opened).map_err(|error| explained(error, place))?;
         for unknown in repository.format().warnings() {
             // Those without which nobody may go on have been refused.

@@ -134,7 +134,7 @@ fn hints(error: &anyhow::Error) -> Vec<&'static str> {
                 hints.push("`windlass snapshot ls ID` shows what is in a snapshot.");
             }
             Some(MoverError::Blob { blob, .. }) if is_index(blob) => hints.push(
-                "If a copy of the repository has this blob, put it back. Else move it out of the repository; `windlass repo recover-index` then writes what was in it anew.",
+                "If a copy of the repository has this blob, put it back. Else `windlass repo verify --repair` gives it another name and writes what was in it anew.",
             ),
             Some(MoverError::Index { .. }) => hints.push(
                 "An index says what cannot be; `windlass repo verify` says how far, and `windlass repo recover-index` writes what is missing anew.",

@@ -52,6 +52,14 @@ pub enum MoverError {
     /// The repository's password cannot become another.
     #[error("cannot change the password of the repository")]
     PasswordChange(#[source] FormatError),
+    /// A content is damaged where it is stored, and error correction can still make it whole.
+    #[error("content {id} of pack {pack} is damaged, and only its parity makes it whole")]
+    ContentWorn {
+        /// The content.
+        id: ContentId,
+        /// The pack that holds it.
+        pack: BlobId,
+    },
     /// What the indexes say, as they were read, cannot be understood.
     #[error("cannot {doing} the indexes of the repository")]
     Index {
@@ -378,6 +386,18 @@ pub enum MoverError {
 }
 
 impl MoverError {
+    /// The content that cannot be had, where it is one.
+    pub(crate) fn content(&self) -> Option<ContentId> {
+        match self {
+            Self::ContentMissing { id }
+            | Self::Content { id, .. }
+            | Self::WrongContent { id, .. }
+            | Self::PackMissing { id, .. }
+            | Self::PackShort { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Whether trying the same again is bound to fail the same way.
     pub fn is_permanent(&self) -> bool {
         match self {

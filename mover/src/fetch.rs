@@ -43,6 +43,12 @@ pub(crate) trait Taker: Send + Sync {
     fn take(&self, part: &ObjectPart, bytes: &[u8]);
     /// The part cannot be had.
     fn lose(&self, part: &ObjectPart, error: MoverError);
+    /// Whether it is to be told of contents that are whole only by their parity: to find out takes as long as to open them.
+    fn looks_for_wear(&self) -> bool {
+        false
+    }
+    /// The content that holds the part is damaged, and its parity makes it whole.
+    fn worn(&self, _: &ObjectPart) {}
 }
 
 /// One part of an object that somebody waits for.

@@ -13,6 +13,7 @@ mod patience;
 mod pipeline;
 pub mod random;
 pub mod recover;
+pub mod repair;
 pub mod repository;
 pub mod restore;
 #[cfg(test)]

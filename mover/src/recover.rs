@@ -142,7 +142,7 @@ async fn publish(
 }
 
 /// One entry per content, sorted.
-fn winners(mut entries: Vec<IndexEntry>) -> Vec<IndexEntry> {
+pub(crate) fn winners(mut entries: Vec<IndexEntry>) -> Vec<IndexEntry> {
     entries.sort_unstable_by(|a, b| a.id.cmp(&b.id).then_with(|| b.supersedes(a).cmp(&a.supersedes(b))));
     entries.dedup_by(|later, first| later.id == first.id);
     entries

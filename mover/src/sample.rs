@@ -65,6 +65,14 @@ impl Sample {
         block_on(Repository::open(shared, unlock, Self::options(&self.clock, 2))).unwrap()
     }
 
+    /// The repository as somebody sees it who comes to repair it.
+    pub(crate) fn opened_damaged(&self, seed: u64) -> Repository {
+        let shared: Arc<dyn Storage> = Arc::new(self.storage.clone());
+        let unlock = Unlock::Key(self.repository.format_key().clone());
+        let options = Self::options(&self.clock, seed);
+        block_on(Repository::open_damaged(shared, unlock, options)).unwrap()
+    }
+
     /// Another client at work on the same repository, with a view of its own. Each wants another seed, above 2.
     pub(crate) fn joined(&self, seed: u64) -> Self {
         let repository = self.opened_on(Arc::new(self.storage.clone()), self.clock.clone(), seed);

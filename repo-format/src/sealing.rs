@@ -80,6 +80,17 @@ impl Sealer {
         Ok(plain)
     }
 
+    /// Whether some of the stored bytes do not match their checksums, even if parity makes good for them. Without error
+    /// correction nobody can tell before they are opened.
+    pub fn is_worn(&self, stored: &[u8]) -> bool {
+        let guard = self.0.guard.as_ref();
+        guard.is_some_and(|guard| {
+            guard
+                .decode_counting(stored)
+                .map_or(true, |decoded| decoded.damaged > 0)
+        })
+    }
+
     /// How many plain bytes so many bytes of storage hold, where that can be told before they are opened: without error
     /// correction.
     pub fn plain_len(&self, stored_len: usize) -> Option<usize> {

@@ -14,6 +14,7 @@ mod odd_disk;
 mod open_files;
 mod real_trees;
 mod refusals;
+mod repair;
 mod rules;
 mod shapes_of_files;
 mod small_disk;

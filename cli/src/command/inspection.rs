@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use windlass_mover::repair::RepairReport;
 use windlass_mover::verify::{Problem, UnindexedPacks, VerifyProgress, VerifyReport};
 
 use crate::context::Context;
@@ -34,11 +35,46 @@ pub(super) fn meter(context: &Context, progress: &Arc<VerifyProgress>) -> Meter 
 
 /// Shows what a check has found. Damage is a failure.
 pub(super) fn show(context: &Context, checked: &str, report: &VerifyReport, time: Duration) -> anyhow::Result<Exit> {
+    show_mended(context, checked, report, time, &[])
+}
+
+/// As [`show`], of a repository that was repaired so often before.
+pub(super) fn show_mended(
+    context: &Context,
+    checked: &str,
+    report: &VerifyReport,
+    time: Duration,
+    repairs: &[RepairReport],
+) -> anyhow::Result<Exit> {
     let exit = if report.is_sound() { Exit::Done } else { Exit::Failed };
     if context.options.json {
-        output::json(&json(report, time))?;
+        let mut value = json(report, time);
+        if !repairs.is_empty() {
+            value["repairs"] = repairs.iter().map(repair_json).collect();
+        }
+        output::json(&value)?;
         return Ok(exit);
     }
+    // What the last repair could not change was told before it.
+    if repairs.last().is_none_or(RepairReport::has_changed) {
+        tell(report);
+    }
+    if repairs.is_empty() {
+        tell_remedies(report);
+    }
+    let in_doubt = report.unindexed.as_ref().map_or(0, |packs| packs.unclear);
+    let verdict = match report.problems {
+        0 if in_doubt > 0 => format!("{checked}: no damage found, {} in doubt", things(in_doubt, "pack")),
+        0 if !repairs.is_empty() => format!("{checked}: all is well again"),
+        0 => format!("{checked}: all is well"),
+        problems => format!("{checked}: DAMAGED, {}", things(problems, "problem")),
+    };
+    output::text(&format!("{verdict}\n\n{}", facts(report, time).render("  ")))?;
+    Ok(exit)
+}
+
+/// Says what is wrong.
+pub(super) fn tell(report: &VerifyReport) {
     for problem in &report.first_problems {
         say(&format!("wrong: {}", shown(problem.to_string().as_bytes())));
     }
@@ -55,14 +91,60 @@ pub(super) fn show(context: &Context, checked: &str, report: &VerifyReport, time
     if let Some(packs) = &report.unindexed {
         tell_unindexed(packs);
     }
-    let in_doubt = report.unindexed.as_ref().map_or(0, |packs| packs.unclear);
-    let verdict = match report.problems {
-        0 if in_doubt > 0 => format!("{checked}: no damage found, {} in doubt", things(in_doubt, "pack")),
-        0 => format!("{checked}: all is well"),
-        problems => format!("{checked}: DAMAGED, {}", things(problems, "problem")),
-    };
-    output::text(&format!("{verdict}\n\n{}", facts(report, time).render("  ")))?;
-    Ok(exit)
+}
+
+/// Says what a repair would do.
+fn tell_remedies(report: &VerifyReport) {
+    let damage = &report.damage;
+    let lost = report.unindexed.as_ref().map_or(0, |packs| packs.lost);
+    let steps = [
+        (lost, "pack", "named by a new index"),
+        (
+            damage.index_blobs.len() as u64,
+            "index blob",
+            "set aside, and what was in it written anew from the packs",
+        ),
+        (damage.worn.len() as u64, "content", "stored anew by its parity"),
+        (
+            damage.contents.len() as u64,
+            "content",
+            "looked for in all packs and, with --from, in the folder that the snapshots were made of",
+        ),
+    ];
+    if steps.iter().any(|(number, ..)| *number > 0) {
+        say("`windlass repo verify --repair` would try this, and remove nothing that can be read:");
+    }
+    for (number, thing, step) in steps.into_iter().filter(|(number, ..)| *number > 0) {
+        say(&format!("  {}: {step}", things(number, thing)));
+    }
+}
+
+/// Says what a repair has done.
+pub(super) fn tell_repair(report: &RepairReport) {
+    let steps = [
+        (report.indexed, "content", "in a pack and in no index: in a new one"),
+        (report.from_packs, "content", "stored anew from other packs"),
+        (report.from_parity, "content", "stored anew by parity"),
+        (report.from_source, "content", "stored anew from the folder"),
+        (report.left, "content", "found nowhere"),
+    ];
+    for (number, thing, step) in steps.into_iter().filter(|(number, ..)| *number > 0) {
+        say(&format!("repair: {} {step}", things(number, thing)));
+    }
+    for blob in &report.set_aside {
+        say(&format!("repair: index blob {blob} set aside as damaged-{blob}"));
+    }
+}
+
+fn repair_json(report: &RepairReport) -> Value {
+    json!({
+        "indexed": report.indexed,
+        "fromPacks": report.from_packs,
+        "fromParity": report.from_parity,
+        "fromSource": report.from_source,
+        "setAside": report.set_aside.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "left": report.left,
+    })
 }
 
 /// What can be done about packs that no index names.
@@ -159,6 +241,11 @@ fn json(report: &VerifyReport, time: Duration) -> Value {
     });
     if let Some(unindexed) = unindexed {
         value["unindexedPacks"] = unindexed;
+        value["damage"] = json!({
+            "contents": report.damage.contents.len(),
+            "worn": report.damage.worn.len(),
+            "indexBlobs": report.damage.index_blobs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        });
     }
     value
 }

@@ -312,6 +312,10 @@ impl<'r, 'a, T: Taker> Desk<'r, 'a, T> {
             };
             let plain = sealed.and_then(|(entry, sealed)| {
                 let plain = self.open(&entry, &sealed, same[0].part.start, &mut ahead)?;
+                let (to, part) = (&same[0].to, &same[0].part);
+                if to.looks_for_wear() && self.fetch.repository.is_worn(&sealed) {
+                    to.worn(part);
+                }
                 Ok((entry, plain))
             });
             match plain {

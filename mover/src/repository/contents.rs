@@ -61,7 +61,8 @@ impl Repository {
         Ok(())
     }
 
-    async fn read_entry(&self, entry: &IndexEntry) -> Result<Vec<u8>> {
+    /// The plain bytes of a content from where an entry says that they are.
+    pub(crate) async fn read_entry(&self, entry: &IndexEntry) -> Result<Vec<u8>> {
         let sealed = self.read_sealed(entry).await?;
         self.open_sealed(entry, &sealed)
     }
@@ -82,6 +83,11 @@ impl Repository {
             );
             self.storage_failed(doing, source)
         })
+    }
+
+    /// Whether the bytes of a content as they lie in its pack are damaged, though parity may make them whole.
+    pub(crate) fn is_worn(&self, sealed: &[u8]) -> bool {
+        self.inner.sealer.is_worn(sealed)
     }
 
     /// Opens the bytes of a content as they lie in its pack.

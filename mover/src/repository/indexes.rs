@@ -4,12 +4,12 @@ mod frozen;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use tracing::debug;
+use tracing::{debug, warn};
 use windlass_repo_format::FormatError;
 use windlass_repo_format::epoch::EpochState;
 use windlass_repo_format::id::{BlobId, ContentId, ContentPrefix};
@@ -311,9 +311,30 @@ impl Repository {
                         return Ok(());
                     }
                 }
+                Err(MoverError::Blob { blob, source }) => {
+                    if !self.leave_out(&blob) {
+                        return Err(MoverError::Blob { blob, source });
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Notes that an index blob cannot be opened; false where that is a reason to give up, or was noted before.
+    fn leave_out(&self, blob: &BlobId) -> bool {
+        let Some(left_out) = self.inner.left_out.get() else {
+            return false;
+        };
+        warn!(%blob, "an index blob cannot be opened, and is left out");
+        let mut left_out = left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.insert(blob.clone())
+    }
+
+    /// Whether an index blob was left out because it cannot be opened.
+    pub(crate) fn is_left_out(&self, blob: &BlobId) -> bool {
+        let left_out = self.inner.left_out.get();
+        left_out.is_some_and(|left_out| left_out.lock().unwrap_or_else(PoisonError::into_inner).contains(blob))
     }
 
     async fn load_view(&self, old: &IndexView) -> Result<IndexView> {
@@ -387,7 +408,9 @@ impl Repository {
         let mut listed = self.inner.storage.list(prefix);
         while let Some(blob) = listed.next().await {
             let blob = blob.map_err(|source| self.storage_failed(format!("cannot list blobs {prefix}*"), source))?;
-            blobs.push((blob.id, blob.len, blob.modified));
+            if !self.is_left_out(&blob.id) {
+                blobs.push((blob.id, blob.len, blob.modified));
+            }
         }
         Ok(EpochState::from_blobs(blobs))
     }

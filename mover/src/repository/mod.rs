@@ -8,8 +8,9 @@ mod opening;
 mod password;
 mod session;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use jiff::Timestamp;
 use windlass_repo_format::format_blob::{BlobConfig, FormatBlob, FormatKey, RepositoryFormat};
@@ -63,6 +64,8 @@ struct Inner {
     sealer: Sealer,
     splitter: SplitterAlgorithm,
     index: RwLock<Arc<IndexView>>,
+    /// Index blobs that could not be opened, where the repository was opened for all that.
+    left_out: OnceLock<Mutex<BTreeSet<BlobId>>>,
 }
 
 impl fmt::Debug for Repository {

@@ -1,6 +1,6 @@
 //! The entrance hall: a repository is made here, and opened here.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use bytes::Bytes;
 use windlass_repo_format::FormatError;
@@ -97,14 +97,31 @@ impl Repository {
     /// When there is none, the password is wrong, or this build lacks a feature that the repository requires; and
     /// [`MoverError::PasswordChangeInterrupted`] where [`Repository::finish_password_change`] is needed first.
     pub async fn open(storage: Arc<dyn Storage>, unlock: Unlock, options: OpenOptions) -> Result<Self> {
+        let repository = Self::unread(storage, unlock, options).await?;
+        repository.refresh().await?;
+        Ok(repository)
+    }
+
+    /// Opens a repository as if the index blobs that cannot be opened were not there: to look what is left, and to repair
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub async fn open_damaged(storage: Arc<dyn Storage>, unlock: Unlock, options: OpenOptions) -> Result<Self> {
+        let repository = Self::unread(storage, unlock, options).await?;
+        repository.inner.left_out.get_or_init(Default::default);
+        repository.refresh().await?;
+        Ok(repository)
+    }
+
+    /// A repository whose indexes have not been read.
+    async fn unread(storage: Arc<dyn Storage>, unlock: Unlock, options: OpenOptions) -> Result<Self> {
         let stored = StoredSettings::read(&*storage).await?;
         let key = unlock.key(&stored.format_blob);
         let format = stored.format(&*storage, &key)?;
         let blob_config = stored.blob_config(&*storage, &key)?;
         let format_blob = stored.format_blob;
-        let repository = Self::assemble(storage, options, format_blob, format, blob_config, key)?;
-        repository.refresh().await?;
-        Ok(repository)
+        Self::assemble(storage, options, format_blob, format, blob_config, key)
     }
 
     pub(super) fn assemble(
@@ -135,6 +152,7 @@ impl Repository {
             sealer,
             splitter,
             index,
+            left_out: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -6,7 +6,7 @@ mod pending;
 mod publish;
 mod rewriting;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub struct WriteSession {
     change: tokio::sync::Notify,
     /// Memory for data packs.
     buffers: PackBuffers,
+    /// Where only these are to be written, whatever the indexes say of them: those that were not met yet.
+    only: Option<Mutex<HashSet<ContentId>>>,
 }
 
 /// What a session has written so far.
@@ -133,6 +135,7 @@ impl Repository {
             unindexed_max: publish::UNINDEXED_MAX,
             change: tokio::sync::Notify::new(),
             buffers: PackBuffers::new(self.pack_room(content_max)),
+            only: None,
             repository: self.clone(),
         })
     }
@@ -166,6 +169,20 @@ impl WriteSession {
         &self.repository
     }
 
+    /// The same session, which writes nothing but these contents, each once, and these also if the indexes know them.
+    pub(crate) fn only(self, wanted: HashSet<ContentId>) -> Self {
+        Self {
+            only: Some(Mutex::new(wanted)),
+            ..self
+        }
+    }
+
+    /// Which of the only contents that it was to write it never met.
+    pub(crate) fn into_unmet(self) -> HashSet<ContentId> {
+        let only = self.only.unwrap_or_default();
+        only.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What has been written so far.
     pub fn summary(&self) -> SessionSummary {
         lock(&self.pending).summary
@@ -193,11 +210,16 @@ impl WriteSession {
         if lock(&self.pending).contents.contains_key(id) {
             return Ok(None);
         }
+        if let Some(only) = &self.only
+            && !lock(only).remove(id)
+        {
+            return Ok(None);
+        }
         let now = self.repository.now().as_second();
         // Also after one that the watermark has passed over: it would hide a new entry of a clock that is behind.
         let timestamp = match self.repository.find_buried(id)? {
-            Some(entry) if !entry.deleted => return Ok(None),
-            Some(deleted) => now.max(deleted.timestamp.saturating_add(1)),
+            Some(entry) if !entry.deleted && self.only.is_none() => return Ok(None),
+            Some(known) => now.max(known.timestamp.saturating_add(1)),
             None => now,
         };
         let mut pending = lock(&self.pending);

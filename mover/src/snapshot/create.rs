@@ -1,7 +1,7 @@
 //! The counter where a snapshot is made: policy and earlier snapshots are looked up, the pipeline runs, the manifest
 //! is written last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing::info;
 use windlass_repo_format::compression::Compression;
-use windlass_repo_format::id::ObjectId;
+use windlass_repo_format::id::{ContentId, ObjectId};
 use windlass_repo_format::identity::Source;
 use windlass_repo_format::manifest::{ManifestEntry, ManifestId};
 use windlass_repo_format::policy::{EffectivePolicy, PolicySet};
@@ -24,7 +24,7 @@ use super::{Failure, Lost, LostKind, Progress, StageProfile};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::io::{BufferPool, EngineChoice, EngineSettings, TrafficFigures, probe};
-use crate::pipeline::{Control, Driver, Extended, Limits, Measures, Run, Visit};
+use crate::pipeline::{Checkpoint, Control, Driver, Extended, Limits, Measures, Run, Visit};
 use crate::repository::{Repository, SessionSummary, WriteSession};
 use crate::snapshots::{self, Snapshot, for_retention};
 use crate::storage::WriteFigures;
@@ -169,13 +169,7 @@ pub fn create(
     let writes_before = repository.storage().writes();
     let (driver, engine) = driver(repository, options, content_max, may_compress(options, &policies))?;
     let session = repository.write_session_with(content_max, driver.open_packs())?;
-    let visit = Visit {
-        content_max,
-        splitter: repository.splitter(),
-        splitter_wanted: options.splitter,
-        compression: options.compression,
-        extended: Extended::default(),
-    };
+    let visit = visit(repository, options, content_max);
     let Opened { source, wrap } = Opened::open(repository, options, &visit, place, &previous)?;
     let mut checkpoints = Checkpoints::new(&session, draft.clone(), wrap.clone(), options.checkpoint_every);
     let run = Run {
@@ -236,6 +230,64 @@ pub fn create(
             .zip(writes_before)
             .map(|(now, before)| now.since(&before)),
     })
+}
+
+/// Reads a source as a snapshot would, every file of it, and stores those of its contents that are `wanted`, whatever the
+/// indexes say of them. Nothing is filed. Gives the contents that the source does not have.
+///
+/// # Errors
+/// When the repository cannot be written, or the root cannot be opened.
+pub(crate) fn store_again(
+    repository: &Repository,
+    options: &SnapshotOptions,
+    wanted: HashSet<ContentId>,
+    stop: &Arc<AtomicBool>,
+) -> Result<HashSet<ContentId>> {
+    let policies = block_on(repository.manifests())?.policies()?;
+    let place = policies.place(&Source::from(&options.source));
+    let content_max = content_max(repository, options, &policies);
+    let (driver, _) = driver(repository, options, content_max, may_compress(options, &policies))?;
+    let session = repository
+        .write_session_with(content_max, driver.open_packs())?
+        .only(wanted);
+    let visit = visit(repository, options, content_max);
+    let Opened { source, wrap } = Opened::open(repository, options, &visit, place, &[])?;
+    let run = Run {
+        session: &session,
+        visit,
+        control: Control::new(stop.clone()),
+        progress: Arc::default(),
+        checkpoint: &mut NoCheckpoints,
+    };
+    let (tree, _) = driver.run(source, run)?;
+    if let Some(root) = tree.into_gathered().root {
+        wrap.finish(root, None, &session)?;
+    }
+    block_on(session.flush())?;
+    Ok(session.into_unmet())
+}
+
+/// For a run of which nothing is filed.
+struct NoCheckpoints;
+
+impl Checkpoint for NoCheckpoints {
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    fn write(&mut self, _: DirEntry, _: SnapshotStats) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn visit(repository: &Repository, options: &SnapshotOptions, content_max: usize) -> Visit {
+    Visit {
+        content_max,
+        splitter: repository.splitter(),
+        splitter_wanted: options.splitter,
+        compression: options.compression,
+        extended: Extended::default(),
+    }
 }
 
 fn draft(repository: &Repository, options: &SnapshotOptions) -> SnapshotManifest {

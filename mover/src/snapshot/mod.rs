@@ -6,6 +6,7 @@ mod lost;
 mod opened;
 mod progress;
 
+pub(crate) use create::store_again;
 pub use create::{SnapshotOptions, SnapshotReport, create};
 pub use lost::{Lost, LostKind};
 pub use progress::Progress;

@@ -10,6 +10,7 @@ mod structure;
 mod trees;
 mod unindexed;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -127,6 +128,20 @@ pub struct VerifyReport {
     pub touched: Vec<(ManifestId, Vec<u8>)>,
     /// Packs that no index names, where they were looked for: by [`verify_repository`].
     pub unindexed: Option<UnindexedPacks>,
+    /// What a repair would have to mend; only [`verify_repository`] gathers it.
+    pub damage: Damage,
+}
+
+/// What a repair would have to mend.
+#[derive(Debug, Default)]
+pub struct Damage {
+    /// The first [`VerifyReport::DAMAGED_MAX`] contents that are not where the indexes say, or that a snapshot needs and no
+    /// index names.
+    pub contents: HashSet<ContentId>,
+    /// The first [`VerifyReport::DAMAGED_MAX`] contents that only parity makes whole.
+    pub worn: HashSet<ContentId>,
+    /// Index blobs that cannot be opened.
+    pub index_blobs: Vec<BlobId>,
 }
 
 /// Packs that no index names.
@@ -148,6 +163,8 @@ pub struct UnindexedPacks {
 impl VerifyReport {
     /// So many problems are told; all are counted.
     pub const PROBLEMS_MAX: usize = 100;
+    /// The files of so many damaged contents are looked for, and so many can be mended in one go.
+    pub const DAMAGED_MAX: usize = 100_000;
 
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
@@ -185,7 +202,8 @@ pub fn verify_snapshots(
 /// and long enough, every pack be named by an index or have a reason why not, and some contents are read, opened and
 /// hashed again.
 ///
-/// When contents are damaged, the files that need them are looked for in all snapshots.
+/// All snapshots are looked through: for the files that need damaged contents, for contents that no index names, and for
+/// directories that cannot be read.
 ///
 /// Blocks; must not be called from async code. A runtime that the calling thread has entered is used for the storage.
 ///

@@ -2,16 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use windlass_repo_format::epoch::IndexBlobName;
 use windlass_repo_format::id::{BlobId, ContentId, ObjectId};
 use windlass_repo_format::index::{IndexEntry, legacy};
+use windlass_repo_format::manifest::ManifestId;
 use windlass_repo_format::snapshot::EntryKind;
 
 use super::packs::PackList;
 use super::trees::Forest;
-use super::{Findings, Lots, Problem, VerifyOptions, VerifyReport, count, unindexed, with_readers};
+use super::{Damage, Findings, Lots, Problem, VerifyOptions, VerifyReport, count, unindexed, with_readers};
 use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::fetch::{self, Fetch, Gather, Piece, Stop, Taker};
@@ -21,24 +22,26 @@ use crate::repository::{ObjectPart, Repository};
 use crate::snapshots;
 use crate::storage::StorageError;
 
-/// So many damaged contents are looked for in the snapshots.
-const DAMAGED_MAX: usize = 100_000;
-
 /// A content that is being read.
 struct ContentCheck<'a> {
     findings: &'a Findings<'a>,
-    damaged: &'a Mutex<HashSet<ContentId>>,
+    damage: &'a Mutex<Damage>,
     entry: IndexEntry,
 }
 
 impl ContentCheck<'_> {
     fn fail(&self, error: MoverError) {
         if !matches!(error, MoverError::Cancelled) {
-            let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-            if damaged.len() < DAMAGED_MAX {
-                damaged.insert(self.entry.id);
-            }
+            note(&mut self.damage().contents, self.entry.id);
         }
+        self.tell(error);
+    }
+
+    fn damage(&self) -> MutexGuard<'_, Damage> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, error: MoverError) {
         self.findings.add(Problem {
             snapshot: None,
             path: None,
@@ -46,6 +49,13 @@ impl ContentCheck<'_> {
             content: Some(self.entry.id),
             error,
         });
+    }
+}
+
+/// Remembers a content, as long as there is room.
+fn note(contents: &mut HashSet<ContentId>, id: ContentId) {
+    if contents.len() < VerifyReport::DAMAGED_MAX {
+        contents.insert(id);
     }
 }
 
@@ -66,6 +76,18 @@ impl Taker for Arc<ContentCheck<'_>> {
     fn lose(&self, _: &ObjectPart, error: MoverError) {
         self.fail(error);
     }
+
+    fn looks_for_wear(&self) -> bool {
+        true
+    }
+
+    fn worn(&self, _: &ObjectPart) {
+        note(&mut self.damage().worn, self.entry.id);
+        self.tell(MoverError::ContentWorn {
+            id: self.entry.id,
+            pack: self.entry.pack.clone(),
+        });
+    }
 }
 
 pub(super) fn inspect(
@@ -77,14 +99,14 @@ pub(super) fn inspect(
 ) -> Result<VerifyReport> {
     let mut packs = PackList::read(repository, stop)?;
     let unfinished = unindexed::unfinished_sessions(repository)?;
-    index_blobs(repository, &mut packs, findings, stop)?;
+    let damaged_indexes = index_blobs(repository, &mut packs, findings, stop)?;
     let packs = packs;
     let fetch = Fetch::new(repository, options.memory_bytes, fetch::readers(options.parallel), stop);
     let lots = Lots {
         percent: options.percent,
         random,
     };
-    let damaged = Mutex::default();
+    let damage = Mutex::default();
     with_readers(&fetch, stop, |gather| {
         repository.each_live_content(|entry| {
             if stop.is_set() {
@@ -93,7 +115,7 @@ pub(super) fn inspect(
             count(&findings.progress.contents);
             let check = ContentCheck {
                 findings,
-                damaged: &damaged,
+                damage: &damage,
                 entry,
             };
             match packs.check(repository, &check.entry) {
@@ -108,8 +130,9 @@ pub(super) fn inspect(
         unindexed: Some(unindexed::inspect(repository, &packs, &unfinished, findings, stop)?),
         ..VerifyReport::default()
     };
-    let damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match snapshots_that_need(repository, &damaged, &mut report, stop) {
+    report.damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.damage.index_blobs = damaged_indexes;
+    match look_through_snapshots(repository, &mut report, findings, stop) {
         Ok(()) => {}
         Err(MoverError::Cancelled) => return Err(MoverError::Cancelled),
         Err(error) => findings.add(Problem {
@@ -141,7 +164,15 @@ fn ask<'a>(check: ContentCheck<'a>, gather: &mut Gather<'_, Arc<ContentCheck<'a>
 }
 
 /// Opens every index blob, reads all its entries, and notes which packs they name.
-fn index_blobs(repository: &Repository, packs: &mut PackList, findings: &Findings<'_>, stop: &Stop<'_>) -> Result<()> {
+///
+/// Gives the blobs that cannot be opened.
+fn index_blobs(
+    repository: &Repository,
+    packs: &mut PackList,
+    findings: &Findings<'_>,
+    stop: &Stop<'_>,
+) -> Result<Vec<BlobId>> {
+    let mut damaged = Vec::new();
     let prefix = if repository.format().epoch.enabled {
         "x"
     } else {
@@ -166,16 +197,21 @@ fn index_blobs(repository: &Repository, packs: &mut PackList, findings: &Finding
                 source: StorageError::NotFound { .. },
                 ..
             }) => {}
-            Err(error) => findings.add(Problem {
-                snapshot: None,
-                path: None,
-                blob: Some(blob),
-                content: None,
-                error,
-            }),
+            Err(error) => {
+                if matches!(error, MoverError::Blob { .. }) {
+                    damaged.push(blob.clone());
+                }
+                findings.add(Problem {
+                    snapshot: None,
+                    path: None,
+                    blob: Some(blob),
+                    content: None,
+                    error,
+                });
+            }
         }
     }
-    Ok(())
+    Ok(damaged)
 }
 
 fn index_blob(repository: &Repository, packs: &mut PackList, blob: &BlobId) -> Result<()> {
@@ -191,61 +227,118 @@ fn index_blob(repository: &Repository, packs: &mut PackList, blob: &BlobId) -> R
     Ok(())
 }
 
-/// Looks for the files and directories that need damaged contents, and counts the snapshots looked into.
-fn snapshots_that_need(
+/// Looks for the files and directories that need damaged contents, and for those that need what is not there at all.
+fn look_through_snapshots(
     repository: &Repository,
-    damaged: &HashSet<ContentId>,
     report: &mut VerifyReport,
+    findings: &Findings<'_>,
     stop: &Stop<'_>,
 ) -> Result<()> {
-    if damaged.is_empty() {
-        return Ok(());
-    }
     let mut forest = Forest::default();
+    let survey = RefCell::new(Survey {
+        findings,
+        damaged: &mut report.damage.contents,
+        touched: &mut report.touched,
+    });
     for snapshot in block_on(snapshots::list(repository, None))? {
         report.snapshots += 1;
         let Ok(root) = snapshot.root() else {
             continue; // nothing in it to suffer
-        };
-        let touched = RefCell::new(Vec::new());
-        let touch = |path: &[u8]| {
-            let mut touched = touched.borrow_mut();
-            if touched.len() < VerifyReport::PROBLEMS_MAX {
-                touched.push((snapshot.id, path.to_vec()));
-            }
         };
         forest.walk(
             repository,
             root,
             stop,
             |path, entry| {
-                let is_file = entry.kind != EntryKind::Directory;
-                if let Some(object) = entry.object.filter(|_| is_file)
-                    && needs(repository, object, damaged)
+                if entry.kind == EntryKind::Directory {
+                    return count(&findings.progress.directories);
+                }
+                count(&findings.progress.files);
+                let mut survey = survey.borrow_mut();
+                if let Some(object) = entry.object
+                    && let Some(missing) = survey.missing_of(repository, object)
                 {
-                    touch(path);
+                    survey.touch(snapshot.id, path, missing);
                 }
             },
-            |path, _| touch(path),
+            |path, error| survey.borrow_mut().touch(snapshot.id, path, Missing::of(error)),
         );
-        let room = VerifyReport::PROBLEMS_MAX.saturating_sub(report.touched.len());
-        report.touched.extend(touched.into_inner().into_iter().take(room));
-        if room == 0 || stop.is_set() {
+        if stop.is_set() {
             break;
         }
     }
     Ok(())
 }
 
-/// Whether one of the contents of an object is damaged, or cannot even be found.
-fn needs(repository: &Repository, object: ObjectId, damaged: &HashSet<ContentId>) -> bool {
-    let mut parts = repository.object_parts(object);
-    loop {
-        match block_on(parts.next(repository)) {
-            Ok(Some(part)) if damaged.contains(&part.content) => return true,
-            Ok(Some(_)) => {}
-            Ok(None) => return false,
-            Err(_) => return true,
+/// Why something in a snapshot cannot be had.
+enum Missing {
+    /// What was found and told before.
+    Known,
+    /// A content that is in no index, or else unknown as damaged so far.
+    New(MoverError),
+}
+
+impl Missing {
+    fn of(error: MoverError) -> Self {
+        match error {
+            // That packs are missing was told for each of their contents.
+            MoverError::Cancelled
+            | MoverError::Storage {
+                source: StorageError::NotFound { .. } | StorageError::OutOfRange { .. },
+                ..
+            } => Self::Known,
+            error => Self::New(error),
         }
+    }
+}
+
+/// What is known of the damage while snapshots are looked through.
+struct Survey<'a> {
+    findings: &'a Findings<'a>,
+    damaged: &'a mut HashSet<ContentId>,
+    touched: &'a mut Vec<(ManifestId, Vec<u8>)>,
+}
+
+impl Survey<'_> {
+    /// Whether contents of an object are damaged or in no index. Of the latter the first is told, and all are noted.
+    fn missing_of(&mut self, repository: &Repository, object: ObjectId) -> Option<Missing> {
+        let mut parts = repository.object_parts(object);
+        let mut missing = None;
+        loop {
+            let part = match block_on(parts.next(repository)) {
+                Ok(Some(part)) => part,
+                Ok(None) => return missing,
+                Err(error) => return Some(Missing::of(error)),
+            };
+            if self.damaged.contains(&part.content) {
+                missing = missing.or(Some(Missing::Known));
+            } else if let Err(error) = repository.locate(&part.content) {
+                match &missing {
+                    Some(Missing::New(_)) => note(self.damaged, part.content),
+                    _ => missing = Some(Missing::New(error)),
+                }
+            }
+        }
+    }
+
+    fn touch(&mut self, snapshot: ManifestId, path: &[u8], missing: Missing) {
+        if self.touched.len() < VerifyReport::PROBLEMS_MAX {
+            self.touched.push((snapshot, path.to_vec()));
+        }
+        let Missing::New(error) = missing else { return };
+        let content = error.content();
+        if content.is_some_and(|id| self.damaged.contains(&id)) {
+            return;
+        }
+        if let Some(id) = content {
+            note(self.damaged, id);
+        }
+        self.findings.add(Problem {
+            snapshot: Some(snapshot),
+            path: Some(path.to_vec()),
+            blob: None,
+            content,
+            error,
+        });
     }
 }
