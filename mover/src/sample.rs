@@ -1,6 +1,7 @@
 //! The model shop: small repositories in memory, with trees that Kopia would write and trees that nobody should.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use windlass_repo_format::id::{BlobId, ContentPrefix, ObjectId};
@@ -12,7 +13,8 @@ use crate::clock::{Clock, ManualClock};
 use crate::random::SeededRandom;
 use crate::repository::{CreateOptions, Identity, OpenOptions, Repository, Unlock, WriteSession};
 use crate::snapshots::{self, Snapshot};
-use crate::storage::{BlobRange, Memory, Storage};
+use crate::storage::faulty::{Fault, Operation};
+use crate::storage::{BlobRange, Faulty, Memory, Storage};
 
 /// Files are cut into contents of so many bytes.
 pub(crate) const PART_LEN: usize = 5000;
@@ -66,11 +68,10 @@ impl Sample {
     }
 
     /// The repository as somebody sees it who comes to repair it.
-    pub(crate) fn opened_damaged(&self, seed: u64) -> Repository {
-        let shared: Arc<dyn Storage> = Arc::new(self.storage.clone());
+    pub(crate) fn opened_damaged(&self, storage: Arc<dyn Storage>, seed: u64) -> Repository {
         let unlock = Unlock::Key(self.repository.format_key().clone());
         let options = Self::options(&self.clock, seed);
-        block_on(Repository::open_damaged(shared, unlock, options)).unwrap()
+        block_on(Repository::open_damaged(storage, unlock, options)).unwrap()
     }
 
     /// Another client at work on the same repository, with a view of its own. Each wants another seed, above 2.
@@ -227,6 +228,24 @@ impl Sample {
         assert!(self.storage.damage(&found.pack, bytes.into()));
         found.pack
     }
+}
+
+/// Everything from the `nth` put or delete on fails, that one before or after it was done.
+pub(crate) fn dies(inner: Memory, nth: u64, after: bool) -> Arc<dyn Storage> {
+    let changes = AtomicU64::new(0);
+    Arc::new(Faulty::new(inner, move |call| {
+        if !matches!(call.operation, Operation::Put | Operation::Delete) {
+            return match changes.load(Ordering::Relaxed) > nth {
+                true => Fault::Before(Fault::passing(call)),
+                false => Fault::None,
+            };
+        }
+        match changes.fetch_add(1, Ordering::Relaxed) {
+            number if number < nth => Fault::None,
+            number if number == nth && after => Fault::After(Fault::passing(call)),
+            _ => Fault::Before(Fault::passing(call)),
+        }
+    }))
 }
 
 pub(crate) fn source(path: &str) -> SourceInfo {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use windlass_tests::command::says;
 use windlass_tests::{Kopia, Listing, Need, Shape, Slack, Tree, Windlass, World, scale};
 
 const MIB: usize = 1 << 20;
@@ -176,12 +177,17 @@ impl Scene {
         );
         kopia.connect();
         kopia.verify_all();
-        windlass.verify_all();
+        let found = windlass.try_run(&["repo", "verify"]).exits_with(1);
+        says(&found, &["only its parity makes it whole", "--repair"]);
         let last = windlass.snapshots().pop().expect("snapshots were taken");
         let restored = self.world.path("restored-from-damage");
         windlass.restore(&last.id, &restored);
         self.wanted
             .assert_same(&Listing::of(&restored), Slack::RESTORED_BY_WINDLASS);
+        windlass.run(&["repo", "verify", "--repair"]);
+        windlass.verify_all();
+        kopia.forget_cache();
+        kopia.verify_all();
     }
 
     fn both_restore(&self, id: &str, name: &str) {

@@ -11,20 +11,20 @@ use windlass_repo_format::splitter::SplitterAlgorithm;
 use super::*;
 use crate::random::SeededRandom;
 use crate::repository::CreateOptions;
-use crate::sample::{Sample, source};
+use crate::sample::{Sample, dies, source};
 use crate::snapshot;
 use crate::storage::{BlobMetadata, Storage};
 use crate::verify::{VerifyOptions, VerifyProgress, verify_repository};
 
 /// A folder and a repository with a snapshot of it.
 struct Patient {
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     sample: Sample,
 }
 
 impl Patient {
     fn new(ecc_overhead_percent: u8) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let noise = |seed: u64, len: usize| {
             let mut bytes = vec![0; len];
             crate::random::RandomSource::fill(&SeededRandom::new(seed), &mut bytes);
@@ -47,11 +47,23 @@ impl Patient {
         patient
     }
 
+    /// The same once more; what is done to one does not harm the other.
+    fn twin(&self) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            sample: self.sample.fork(80),
+        }
+    }
+
+    fn opened(&self, seed: u64) -> Repository {
+        self.sample.opened_damaged(Arc::new(self.sample.storage.clone()), seed)
+    }
+
     fn inspect(&self, seed: u64) -> VerifyReport {
         let options = VerifyOptions::reading(100.0);
         let (random, progress) = (SeededRandom::new(3), VerifyProgress::default());
         let cancel = AtomicBool::new(false);
-        let repository = self.sample.opened_damaged(seed);
+        let repository = self.opened(seed);
         verify_repository(&repository, &options, &random, &progress, &cancel).unwrap()
     }
 
@@ -62,7 +74,7 @@ impl Patient {
         loop {
             let seed = 100 + 10 * done.len() as u64;
             let found = self.inspect(seed);
-            let repository = self.sample.opened_damaged(seed + 1);
+            let repository = self.opened(seed + 1);
             if found.is_sound() {
                 return (done, found);
             }
@@ -83,6 +95,16 @@ impl Patient {
 
     fn read(&self, blob: &BlobId) -> Bytes {
         block_on(self.sample.storage.read(blob, BlobRange::Whole)).unwrap()
+    }
+
+    /// Nothing may be lost or changed, but an index blob may have another name.
+    fn assert_kept(&self, before: &BTreeMap<BlobId, Bytes>, when: &str) {
+        let after = self.blobs();
+        for (blob, bytes) in before {
+            let aside = BlobId::from(format!("{ASIDE_PREFIX}{blob}"));
+            let kept = after.get(blob).or_else(|| after.get(&aside));
+            assert!(kept == Some(bytes), "{when}: {blob} was lost or changed");
+        }
     }
 
     fn remove(&self, blob: &BlobId) {
@@ -216,11 +238,7 @@ fn every_kind_of_damage_is_found_and_mended_or_left_alone() {
             let (helped, left) = patient.treat(Some(patient.folder.path()));
             assert!(left.is_sound(), "{name}: {helped:?} {left:?}");
         }
-        for (blob, bytes) in before {
-            let after = patient.blobs().remove(&blob);
-            let aside = patient.blobs().remove(&format!("{ASIDE_PREFIX}{blob}").as_str().into());
-            assert!(after.or(aside) == Some(bytes), "{name}: {blob} was lost or changed");
-        }
+        patient.assert_kept(&before, name);
         // Also to those who open a repository only if it is whole.
         patient.sample.reopened();
     }
@@ -289,4 +307,35 @@ fn what_was_deleted_long_ago_does_not_come_back() {
     assert!(left.is_sound(), "{left:?}");
     assert_eq!(done.iter().map(|report| report.indexed).sum::<u64>(), 0);
     assert!(patient.sample.reopened().find(&object.content()).unwrap().is_none());
+}
+
+#[test]
+fn a_repair_that_dies_at_any_call_harms_nothing_and_is_finished_by_the_next() {
+    let well = Patient::new(0);
+    let mut nth = 0;
+    loop {
+        let patient = well.twin();
+        for blob in patient.names("xn") {
+            let mut bytes = patient.read(&blob).to_vec();
+            bytes[20] ^= 1;
+            patient.sample.storage.damage(&blob, bytes.into());
+        }
+        patient.flip(&well.some_content(None));
+        let before = patient.blobs();
+        let found = patient.inspect(5);
+        let storage = dies(patient.sample.storage.clone(), nth / 2, nth % 2 == 1);
+        let repository = patient.sample.opened_damaged(storage, 6);
+        let cancel = Arc::new(AtomicBool::new(false));
+        let from = Some(patient.folder.path());
+        let ended = repair(&repository, &found, from, &RepairProgress::default(), &cancel);
+        patient.assert_kept(&before, &format!("died at {nth}"));
+        let (_, left) = patient.treat(from);
+        assert!(left.is_sound(), "died at {nth}: {left:?}");
+        patient.assert_kept(&before, &format!("died at {nth} and was repaired"));
+        if ended.is_ok() {
+            assert!(nth > 8, "it has many calls to die at: {nth}");
+            break;
+        }
+        nth += 1;
+    }
 }

@@ -1,31 +1,11 @@
 //! A maintenance ends at any of its calls, and whatever happens around it, every snapshot stays whole.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::storage::Faulty;
-use crate::storage::faulty::{Fault, Operation};
-
-/// Everything from the `nth` put or delete on fails, that one before or after it was done.
-fn dies(inner: crate::storage::Memory, nth: u64, after: bool) -> Arc<dyn Storage> {
-    let changes = AtomicU64::new(0);
-    Arc::new(Faulty::new(inner, move |call| {
-        if !matches!(call.operation, Operation::Put | Operation::Delete) {
-            return match changes.load(Ordering::Relaxed) > nth {
-                true => Fault::Before(Fault::passing(call)),
-                false => Fault::None,
-            };
-        }
-        match changes.fetch_add(1, Ordering::Relaxed) {
-            number if number < nth => Fault::None,
-            number if number == nth && after => Fault::After(Fault::passing(call)),
-            _ => Fault::Before(Fault::passing(call)),
-        }
-    }))
-}
+use crate::sample::dies;
 
 /// A repository with something for every step of a full maintenance.
 fn lived_in() -> Sample {
