@@ -6,6 +6,7 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use windlass_mover::storage::{Storage, StorageError};
 
+use crate::cloud::{Cloud, CloudOptions, Provider};
 use crate::patience::Patience;
 use crate::s3::{S3, S3Options};
 
@@ -16,6 +17,7 @@ use crate::s3::{S3, S3Options};
 /// | `s3://bucket/prefix` | `prefix/...` |
 /// | `s3://bucket/prefix?raw-prefix=true` | `prefix...`, as Kopia's `--prefix` has it |
 /// | `s3://bucket` | at the top of the bucket |
+/// | `gs://bucket/prefix`, `azblob://container/prefix` | as with `s3://` |
 ///
 /// No parameter is secret: a URL may be shown, logged and seen among the processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ use crate::s3::{S3, S3Options};
 pub enum Address {
     /// `s3://`
     S3(S3Options),
+    /// `gs://` and `azblob://`
+    Cloud(CloudOptions),
 }
 
 /// A URL that names no bucket. What was in it is not repeated: it may be a key.
@@ -104,6 +108,8 @@ impl Address {
         let (scheme, rest) = url.split_once("://").ok_or(BadAddress::Scheme)?;
         match scheme {
             "s3" => s3(Parts::of(rest, "s3", "bucket", S3_PARAMETERS)?),
+            "gs" => cloud(Provider::Google, Parts::of(rest, "gs", "bucket", GOOGLE_PARAMETERS)?),
+            "azblob" => cloud(Provider::Azure, Parts::of(rest, "azblob", "container", AZURE_PARAMETERS)?),
             _ => Err(BadAddress::Scheme),
         }
     }
@@ -112,6 +118,7 @@ impl Address {
     pub fn location(&self) -> String {
         match self {
             Self::S3(options) => options.location(),
+            Self::Cloud(options) => options.location(),
         }
     }
 
@@ -122,6 +129,7 @@ impl Address {
     pub async fn open(&self) -> Result<Arc<dyn Storage>, StorageError> {
         match self {
             Self::S3(options) => Ok(Arc::new(S3::open(options, Patience::default()).await?)),
+            Self::Cloud(options) => Ok(Arc::new(Cloud::open(options, Patience::default()).await?)),
         }
     }
 }
@@ -141,6 +149,30 @@ const S3_PARAMETERS: &[&str] = &[
     "storage-class",
     "raw-prefix",
 ];
+
+const GOOGLE_PARAMETERS: &[&str] = &["endpoint", "credentials-file", "ca-bundle", "skip-verify", "raw-prefix"];
+
+const AZURE_PARAMETERS: &[&str] = &["account", "endpoint", "account-key-file", "ca-bundle", "skip-verify", "raw-prefix"];
+
+fn cloud(provider: Provider, mut parts: Parts) -> Result<Address, BadAddress> {
+    let account = parts.text("account");
+    // A server that is no provider's has the account in its path.
+    let endpoint = match (parts.endpoint()?, &account, provider) {
+        (Some(endpoint), Some(account), Provider::Azure) => Some(format!("{endpoint}/{account}")),
+        (endpoint, ..) => endpoint,
+    };
+    let file = parts.text("credentials-file").or_else(|| parts.text("account-key-file"));
+    Ok(Address::Cloud(CloudOptions {
+        provider,
+        prefix: parts.prefix()?,
+        endpoint,
+        account,
+        credentials_file: file.map(PathBuf::from),
+        ca_bundle: parts.text("ca-bundle").map(PathBuf::from),
+        skip_verify: parts.flag("skip-verify")?.unwrap_or(false),
+        bucket: parts.name,
+    }))
+}
 
 fn s3(mut parts: Parts) -> Result<Address, BadAddress> {
     let path_style = parts.flag("path-style")?;
@@ -304,8 +336,10 @@ mod tests {
     use super::*;
 
     fn s3(url: &str) -> S3Options {
-        let Address::S3(options) = Address::parse(url).unwrap();
-        options
+        match Address::parse(url).unwrap() {
+            Address::S3(options) => options,
+            other => panic!("{url} is {other:?}"),
+        }
     }
 
     #[test]
@@ -357,6 +391,33 @@ mod tests {
         assert_eq!(options, wanted);
         assert_eq!(s3("s3://b?endpoint=minio:9000").endpoint, text("https://minio:9000"));
         assert_eq!(options.location(), "s3://b/p/ at http://127.0.0.1:8333");
+    }
+
+    #[test]
+    fn the_other_providers_have_names_of_their_own() {
+        let cloud = |provider| CloudOptions {
+            provider,
+            bucket: "b".to_owned(),
+            prefix: "p/".to_owned(),
+            endpoint: None,
+            account: None,
+            credentials_file: None,
+            ca_bundle: None,
+            skip_verify: false,
+        };
+        let google = CloudOptions {
+            credentials_file: Some("/k".into()),
+            ..cloud(Provider::Google)
+        };
+        assert_eq!(Address::parse("gs://b/p?credentials-file=/k"), Ok(Address::Cloud(google)));
+        let azure = CloudOptions {
+            account: Some("me".to_owned()),
+            endpoint: Some("http://127.0.0.1:10000/me".to_owned()),
+            ..cloud(Provider::Azure)
+        };
+        let url = "azblob://b/p?account=me&endpoint=http://127.0.0.1:10000";
+        assert_eq!(Address::parse(url), Ok(Address::Cloud(azure)));
+        assert!(Address::parse("gs://b?region=x").is_err() && Address::parse("azblob://b?sas-token=x").is_err());
     }
 
     #[test]
