@@ -209,6 +209,7 @@ fn allowed(importer: &str, imported: &str) -> bool {
             "windlass" => "cli",
             "windlass-bench" => "bench",
             "windlass-fuzz" => "fuzz",
+            "windlass-faults" => "faults",
             "windlass-tests" => "tests",
             _ => "controllers",
         }
@@ -225,8 +226,10 @@ fn allowed(importer: &str, imported: &str) -> bool {
         ),
         // The peers are found and built in one place, which is the tests' workshop.
         "bench" => matches!(room(imported), "repo-format" | "mover" | "buckets" | "tests" | "bench"),
+        // It asks the real Kopia, which the tests' workshop finds.
+        "faults" => matches!(room(imported), "repo-format" | "mover" | "tests"),
         "fuzz" => matches!(room(imported), "repo-format" | "mover"),
-        // The simulations, once there are any, may see the mover and the controllers; all other stories see the built program.
+        // Stories see the built program; only a simulation of the cluster may see the mover and the controllers.
         _ => matches!(room(imported), "mover" | "controllers"),
     }
 }

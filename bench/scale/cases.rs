@@ -67,9 +67,11 @@ impl Case {
         const AGAIN: Work = ("nothing changed", &["snapshot", "create", "./source"]);
         const VERIFY: Work = ("verify", &["snapshot", "verify", "--files-percent=0"]);
         const LIST: Work = ("list snapshots", &["snapshot", "list", "--all"]);
+        // No snapshot needs the contents that were there before: all of them are marked.
+        const MAINTAIN: Work = ("full maintenance", &["repo", "maintain", "--full", "--force"]);
         match self {
-            Self::Files(_) | Self::Entries(_) => &[FIRST, AGAIN, VERIFY],
-            Self::Contents(_) => &[LIST, FIRST, AGAIN, VERIFY],
+            Self::Files(_) | Self::Entries(_) => &[FIRST, AGAIN, VERIFY, MAINTAIN],
+            Self::Contents(_) => &[LIST, FIRST, AGAIN, VERIFY, MAINTAIN],
         }
     }
 }

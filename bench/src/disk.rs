@@ -41,6 +41,21 @@ pub fn remove(folder: &Path) -> Result<()> {
     }
 }
 
+/// Moves a folder into another one, under a name that nothing has there; one that is not there is fine.
+pub fn set_aside(folder: &Path, aside: &Path) -> Result<()> {
+    let place = (0u64..).map(|number| aside.join(number.to_string()));
+    let free = place
+        .into_iter()
+        .find(|place| !place.exists())
+        .expect("numbers do not end");
+    match fs::rename(folder, &free) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot move {} away: {error}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder and those above it.
 pub fn make(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))

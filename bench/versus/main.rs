@@ -273,14 +273,18 @@ fn build_windlass() -> Result<PathBuf> {
     }
 }
 
-/// Refuses to begin what the disk cannot hold: the data, a repository of each program, and one restore.
+/// Refuses to begin what the disk cannot hold: the data, a repository of each program, and one restore; all restores and
+/// copies of what has many files.
 fn assert_room(arguments: &Arguments, kinds: &[Kind], programs: &[Program], folder: &Path) -> Result<()> {
     let size = |kind: &Kind| kind.disk_bytes(arguments.scale());
     let shared = kinds.contains(&Kind::Large) && kinds.contains(&Kind::Single);
     let data: u64 = kinds.iter().map(size).sum::<u64>() - if shared { size(&Kind::Single) } else { 0 };
     let repositories = programs.iter().filter(|program| program.keeps_a_repository()).count() as u64;
     let largest = kinds.iter().map(size).max().unwrap_or_default();
-    let (needed, free) = (data + largest * (repositories + 1), disk::free_bytes(folder)?);
+    let rounds = u64::from(arguments.rounds()) + 1;
+    let copies = kinds.iter().filter(|kind| kind.counts_files()).map(size).sum::<u64>() * rounds;
+    let kept = copies * (programs.len() as u64 + 1);
+    let (needed, free) = (data + largest * (repositories + 1) + kept, disk::free_bytes(folder)?);
     if needed > free {
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         return Err(format!(

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::ObjectLockEnabled;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
-use windlass_mover::storage::{BlobMetadata, BlobRange, PutOptions, Storage, StorageError};
+use windlass_mover::storage::{BlobMetadata, BlobRange, PutOptions, Retention, Storage, StorageError};
 use windlass_repo_format::id::BlobId;
 
 use crate::keys::Keys;
@@ -21,6 +21,7 @@ mod client;
 mod complaints;
 mod encryption;
 mod listing;
+mod locking;
 mod multipart;
 mod options;
 mod putting;
@@ -203,6 +204,10 @@ impl Storage for S3 {
 
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
         self.0.delete(id).await
+    }
+
+    async fn extend_retention(&self, id: &BlobId, retention: Retention) -> Result<(), StorageError> {
+        self.0.extend_retention(id, retention).await
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<BlobMetadata, StorageError>> {

@@ -323,6 +323,50 @@ pub enum MoverError {
         /// The pack.
         pack: BlobId,
     },
+    /// A run that writes stood still for days; maintenance may have removed packs of it that no index names yet.
+    #[error(
+        "this run stood still for {hours} hours, and maintenance may have removed what it had stored: nothing of it is \
+         published; run it again"
+    )]
+    SessionAsleep {
+        /// For how long nothing was heard of it.
+        hours: i64,
+    },
+    /// Somebody else looks after the repository.
+    #[error(
+        "maintenance of this repository belongs to {}, and this is {identity}",
+        if owner.is_empty() { "nobody" } else { owner }
+    )]
+    NotMaintenanceOwner {
+        /// Who may run it, as `user@host`; empty for nobody.
+        owner: String,
+        /// Who we are.
+        identity: String,
+    },
+    /// Ages cannot be told, so nothing may be deleted.
+    #[error(
+        "this machine's clock says {here} and the storage's {storage}: they are more than 5 minutes apart, and \
+         maintenance tells by the clock what may be deleted"
+    )]
+    ClocksDiffer {
+        /// This machine's time.
+        here: jiff::Timestamp,
+        /// The storage's time at the same moment.
+        storage: jiff::Timestamp,
+    },
+    /// Another program maintains the repository.
+    #[error("another full maintenance of this repository has begun meanwhile, so this one ends here")]
+    MaintenanceOverlaps,
+    /// What a snapshot needs is not known, so nothing may be marked as unneeded.
+    #[error("snapshot {snapshot} cannot be followed at /{}, so nothing is removed", path.trim_start_matches('/'))]
+    CannotCollect {
+        /// The snapshot.
+        snapshot: String,
+        /// The path in it that could not be followed.
+        path: String,
+        /// Why not.
+        source: Box<Self>,
+    },
     /// A content that is wanted in several places cannot be read.
     #[error("content {id} of pack {pack} cannot be read; why is told where it was wanted first")]
     SameContent {
@@ -339,7 +383,13 @@ impl MoverError {
         match self {
             Self::Storage { source, .. } => source.is_permanent(),
             Self::File { source, .. } => !matches!(source.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut),
-            Self::Cancelled | Self::SessionFailed | Self::UpgradeLocked(_) | Self::EpochsRaceAhead { .. } => false,
+            Self::CannotCollect { source, .. } => source.is_permanent(),
+            Self::MaintenanceOverlaps => false,
+            Self::SessionAsleep { .. }
+            | Self::Cancelled
+            | Self::SessionFailed
+            | Self::UpgradeLocked(_)
+            | Self::EpochsRaceAhead { .. } => false,
             _ => true,
         }
     }

@@ -7,6 +7,7 @@ pub mod diff;
 mod error;
 mod fetch;
 pub mod io;
+pub mod maintenance;
 mod mapped;
 mod patience;
 mod pipeline;

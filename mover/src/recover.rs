@@ -136,7 +136,7 @@ async fn publish(
     if let Some(session) = session
         && !entries.is_empty()
     {
-        report.index_blobs += session.publish_recovered(&entries).await?;
+        report.index_blobs += session.publish_entries(&entries).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use windlass_repo_format::object::{IndirectEntry, encode_indirect};
 use windlass_repo_format::snapshot::{DirEntry, DirectorySummary, EntryKind, GoMode, SnapshotManifest, SourceInfo};
 
 use crate::blocking::block_on;
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 use crate::random::SeededRandom;
 use crate::repository::{CreateOptions, Identity, OpenOptions, Repository, Unlock, WriteSession};
 use crate::snapshots::{self, Snapshot};
@@ -65,6 +65,47 @@ impl Sample {
         block_on(Repository::open(shared, unlock, Self::options(&self.clock, 2))).unwrap()
     }
 
+    /// Another client at work on the same repository, with a view of its own. Each wants another seed, above 2.
+    pub(crate) fn joined(&self, seed: u64) -> Self {
+        let repository = self.opened_on(Arc::new(self.storage.clone()), self.clock.clone(), seed);
+        Self::on(repository, self)
+    }
+
+    /// A repository of its own that is now as this one is.
+    pub(crate) fn fork(&self, seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::new(self.clock.now()));
+        let storage = self.storage.fork(clock.clone());
+        let repository = self.opened_on(Arc::new(storage.clone()), clock.clone(), seed);
+        let session = repository.write_session().unwrap();
+        Self {
+            repository,
+            storage,
+            clock,
+            session,
+        }
+    }
+
+    /// A client that works with `repository`, which was opened on the blobs of another sample.
+    pub(crate) fn on(repository: Repository, other: &Self) -> Self {
+        let session = repository.write_session().unwrap();
+        Self {
+            repository,
+            storage: other.storage.clone(),
+            clock: other.clock.clone(),
+            session,
+        }
+    }
+
+    /// The repository opened on some storage that holds it, with a clock.
+    pub(crate) fn opened_on(&self, storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, seed: u64) -> Repository {
+        let options = OpenOptions {
+            clock,
+            ..Self::options(&self.clock, seed)
+        };
+        let unlock = Unlock::Key(self.repository.format_key().clone());
+        block_on(Repository::open(storage, unlock, options)).unwrap()
+    }
+
     fn content(&self, prefix: Option<ContentPrefix>, bytes: &[u8]) -> ObjectId {
         ObjectId::direct(block_on(self.session.write_content(prefix, bytes, None)).unwrap())
     }
@@ -74,9 +115,13 @@ impl Sample {
         if bytes.len() <= PART_LEN {
             return self.content(None, bytes);
         }
+        self.object_of(bytes.chunks(PART_LEN))
+    }
+
+    /// An object of these contents, at least two, with their list.
+    pub(crate) fn object_of<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> ObjectId {
         let mut start = 0;
-        let parts: Vec<IndirectEntry> = bytes
-            .chunks(PART_LEN)
+        let parts: Vec<IndirectEntry> = parts
             .map(|part| {
                 let len = part.len() as u64;
                 let object = self.content(None, part);
@@ -136,16 +181,23 @@ impl Sample {
         block_on(self.session.flush()).unwrap();
     }
 
-    /// Files a snapshot of `path` that begins so many seconds after [`WHEN`].
-    pub(crate) fn snapshot(&self, path: &str, seconds: i64, incomplete: Option<&str>, root: &DirEntry) -> Snapshot {
+    /// What a snapshot of `path` that begins so many seconds after [`WHEN`] says of itself.
+    pub(crate) fn manifest(path: &str, seconds: i64, root: &DirEntry) -> SnapshotManifest {
         let start = Timestamp::from_second(WHEN.as_second() + seconds).unwrap();
-        let manifest = SnapshotManifest {
+        SnapshotManifest {
             source: source(path),
             start_time: start,
             end_time: start,
-            incomplete: incomplete.map(str::to_owned),
             root_entry: Some(root.clone()),
             ..SnapshotManifest::default()
+        }
+    }
+
+    /// Files a snapshot of `path` that begins so many seconds after [`WHEN`].
+    pub(crate) fn snapshot(&self, path: &str, seconds: i64, incomplete: Option<&str>, root: &DirEntry) -> Snapshot {
+        let manifest = SnapshotManifest {
+            incomplete: incomplete.map(str::to_owned),
+            ..Self::manifest(path, seconds, root)
         };
         let data = serde_json::from_slice(&manifest.encode().unwrap()).unwrap();
         let filed = self.session.put_manifest(manifest.labels().unwrap(), data);

@@ -147,6 +147,23 @@ impl ContentEncryptor {
         }
     }
 
+    /// Seals plain bytes where they lie: `room` holds them with [`NONCE_LEN`] bytes free in front and the rest of
+    /// [`OVERHEAD`] behind, and then what [`ContentEncryptor::seal_into`] would have appended.
+    ///
+    /// # Panics
+    /// When `room` has fewer than [`OVERHEAD`] bytes.
+    pub fn seal_in_place(&self, iv: &[u8], nonce: &[u8; NONCE_LEN], room: &mut [u8]) {
+        let (front, rest) = room.split_at_mut(NONCE_LEN);
+        let (plain, tag_at) = rest.split_at_mut(rest.len() - TAG_LEN);
+        front.copy_from_slice(nonce);
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let tag = self
+            .content_key(iv)
+            .seal_in_place_separate_tag(nonce, Aad::from(iv), plain)
+            .expect("an index is far below the 64 GiB that one nonce may seal");
+        tag_at.copy_from_slice(tag.as_ref());
+    }
+
     fn content_key(&self, iv: &[u8]) -> LessSafeKey {
         let mut key = Zeroizing::new([0; 32]);
         hmac::sign_to_buffer(&self.key_maker, iv, &mut *key).expect("HMAC-SHA256 gives 32 bytes");

@@ -196,6 +196,41 @@ impl EpochState {
         newest.duration_since(oldest) >= duration_min && (blobs.len() >= count || total >= bytes)
     }
 
+    /// The present moment as far as index blobs show it: the newest time of those that writers may still be adding to.
+    /// `None` when there are none.
+    pub fn storage_time(&self) -> Option<Timestamp> {
+        let epochs = self.write_epoch.saturating_sub(1)..=self.write_epoch.saturating_add(1);
+        let blobs = self.uncompacted.range(epochs).flat_map(|(_, blobs)| blobs);
+        blobs.map(|blob| blob.modified).max()
+    }
+
+    /// The epoch markers that nobody needs to find the write epoch: those below the one before it.
+    pub fn stale_markers(&self) -> impl Iterator<Item = &ListedBlob> {
+        let needed = self.write_epoch.saturating_sub(1);
+        let stale = self.markers.iter().filter(move |(epoch, _)| *epoch < needed);
+        stale.map(|(_, blob)| blob)
+    }
+
+    /// The watermarks below the largest one that are older than `before`.
+    pub fn stale_watermarks(&self, before: Timestamp) -> impl Iterator<Item = &ListedBlob> {
+        let largest = self.deletion_watermark();
+        let stale = self
+            .watermarks
+            .iter()
+            .filter(move |(seconds, _)| Some(*seconds) != largest);
+        stale.map(|(_, blob)| blob).filter(move |blob| blob.modified < before)
+    }
+
+    /// The uncompacted index blobs of settled epochs whose compacted set is complete and older than `before`: everybody
+    /// reads that set instead.
+    pub fn superseded(&self, before: Timestamp) -> impl Iterator<Item = &ListedBlob> {
+        let settled = self.last_settled_epoch();
+        let replaced = self.singles.iter().filter(move |(epoch, set)| {
+            settled.is_some_and(|last| **epoch <= last) && set.iter().all(|blob| blob.modified < before)
+        });
+        replaced.flat_map(|(epoch, _)| self.uncompacted(*epoch))
+    }
+
     /// The epoch that single-epoch compaction takes next: the oldest one after the ranges that has no compacted set,
     /// if it is settled.
     pub fn next_to_compact(&self) -> Option<u64> {

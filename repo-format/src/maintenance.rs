@@ -1,5 +1,7 @@
 //! The maintenance room: who looks after a repository, how often, and what was done when.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -8,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::FormatError;
+
+pub use rules::{ContentFate, PackFate, Safety, Task, UnnamedPack, content_fate, logs_kept, pack_fate};
 
 /// Data of the manifest with the single label `type` = `maintenance`: who looks after the repository, and how often.
 ///

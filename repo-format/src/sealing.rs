@@ -108,13 +108,27 @@ impl Sealer {
     /// the suffix is empty. `nonce` must be fresh.
     pub fn seal_blob(&self, prefix: &str, suffix: &str, nonce: &[u8; NONCE_LEN], plain: &[u8]) -> (BlobId, Vec<u8>) {
         let hash = self.hash(plain);
-        let name = match suffix {
-            "" => format!("{prefix}{hash}"),
-            suffix => format!("{prefix}{hash}-{suffix}"),
-        };
         let mut stored = Vec::with_capacity(self.sealed_len(plain.len()));
         self.seal_into(hash.iv(), nonce, plain, &mut stored);
-        (BlobId::from(name), stored)
+        (blob_name(prefix, &hash, suffix), stored)
+    }
+
+    /// The bytes that [`Sealer::seal_blob_in_place`] needs in front of the plain ones and behind them; `None` with error
+    /// correction, which needs them all anew.
+    pub fn room_around(&self) -> Option<(usize, usize)> {
+        self.0.guard.is_none().then_some((NONCE_LEN, OVERHEAD - NONCE_LEN))
+    }
+
+    /// As [`Sealer::seal_blob`], where the plain bytes lie: `room` has [`Sealer::room_around`] them. For blobs that are too
+    /// large to be held twice.
+    ///
+    /// # Panics
+    /// With error correction, or when there is less room than that.
+    pub fn seal_blob_in_place(&self, prefix: &str, suffix: &str, nonce: &[u8; NONCE_LEN], room: &mut [u8]) -> BlobId {
+        let (front, back) = self.room_around().expect("without error correction there is room");
+        let hash = self.hash(&room[front..room.len() - back]);
+        self.0.encryptor.seal_in_place(hash.iv(), nonce, room);
+        blob_name(prefix, &hash, suffix)
     }
 
     /// The plain bytes of a whole blob. Its initialisation vector is in its name, so a renamed blob cannot be opened.
@@ -149,6 +163,14 @@ impl Sealer {
             source: Box::new(source),
         })
     }
+}
+
+fn blob_name(prefix: &str, hash: &ContentHash, suffix: &str) -> BlobId {
+    let name = match suffix {
+        "" => format!("{prefix}{hash}"),
+        suffix => format!("{prefix}{hash}-{suffix}"),
+    };
+    BlobId::from(name)
 }
 
 /// The last 32 hexadecimal digits before the first dash.
@@ -246,6 +268,11 @@ mod tests {
                 prop_assert!(sealer.open_onto(&blob_iv(&blob).unwrap(), &stored, &mut onto).is_err());
             }
             prop_assert_eq!(sealer.plain_len(stored.len()).is_some(), percent == 0);
+            if let Some((front, back)) = sealer.room_around() {
+                let mut room = [vec![0xee; front], plain.clone(), vec![0xee; back]].concat();
+                prop_assert_eq!(&sealer.seal_blob_in_place("xs2_", "sabc", &[3; 12], &mut room), &blob);
+                prop_assert_eq!(&room, &stored);
+            }
             let place = sealer.open_blob_in_place(&blob, &mut stored).unwrap();
             prop_assert_eq!(&stored[place], &plain);
         }

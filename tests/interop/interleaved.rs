@@ -174,7 +174,7 @@ impl Garden {
     }
 }
 
-fn index_blobs(repository: &Path) -> Vec<(String, PathBuf)> {
+pub(crate) fn index_blobs(repository: &Path) -> Vec<(String, PathBuf)> {
     let (mut blobs, mut waiting) = (Vec::new(), vec![(String::new(), repository.to_owned())]);
     while let Some((prefix, folder)) = waiting.pop() {
         for entry in fs::read_dir(&folder).expect("the repository is ours").flatten() {
@@ -189,12 +189,12 @@ fn index_blobs(repository: &Path) -> Vec<(String, PathBuf)> {
     blobs
 }
 
-fn blobs(repository: &Path) -> Vec<String> {
+pub(crate) fn blobs(repository: &Path) -> Vec<String> {
     index_blobs(repository).into_iter().map(|(name, _)| name).collect()
 }
 
 /// An epoch ends only after ten minutes: its first index blob says when it began.
-fn make_one_index_of_each_epoch_older(repository: &Path) {
+pub(crate) fn make_one_index_of_each_epoch_older(repository: &Path) {
     let mut first = BTreeMap::new();
     for (name, path) in index_blobs(repository) {
         if let Some((epoch, _)) = name.strip_prefix("xn").and_then(|rest| rest.split_once('_')) {

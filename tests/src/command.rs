@@ -200,6 +200,21 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Kills the program at once, as a power cut does; false when it had ended already.
+    ///
+    /// # Panics
+    /// When the program is not a child that can be waited for.
+    pub fn kill_now(&mut self) -> bool {
+        let ended = self.0.try_wait().expect("a child can be waited for");
+        if ended.is_none() {
+            let _ = self.0.kill(); // it may end in this very moment
+            let _ = self.0.wait();
+        }
+        ended.is_none()
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended meanwhile.

@@ -8,10 +8,11 @@ use aws_smithy_types::base64;
 use bytes::Bytes;
 use jiff::Timestamp;
 use md5::{Digest, Md5};
-use windlass_mover::storage::{BlobMetadata, BlobRange, PutOptions, Retention, RetentionMode, StorageError};
+use windlass_mover::storage::{BlobMetadata, BlobRange, PutOptions, Retention, StorageError};
 use windlass_repo_format::id::BlobId;
 
 use super::complaints::Failure;
+use super::locking::mode_of_put;
 use super::{Inner, S3, times};
 use crate::patience::{Again, Refusal, within};
 
@@ -44,11 +45,7 @@ impl Order<'_> {
         let Some(Retention { mode, until }) = self.options.retention else {
             return (None, None);
         };
-        let mode = match mode {
-            RetentionMode::Governance => ObjectLockMode::Governance,
-            RetentionMode::Compliance => ObjectLockMode::Compliance,
-        };
-        (Some(mode), Some(times::date_time(until)))
+        (Some(mode_of_put(mode)), Some(times::date_time(until)))
     }
 
     fn exists(&self) -> StorageError {
@@ -64,10 +61,7 @@ impl Inner {
         options: &PutOptions,
     ) -> Result<BlobMetadata, StorageError> {
         if options.retention.is_some() && !self.can_retain {
-            return Err(StorageError::Unsupported {
-                what: "retention: the bucket does not lock objects",
-                location: self.location.clone(),
-            });
+            return Err(self.locks_nothing());
         }
         let len = body.len() as u64;
         let order = Order {

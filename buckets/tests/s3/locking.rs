@@ -42,3 +42,23 @@ async fn a_bucket_that_does_not_lock_says_so_before_anything_is_sent() {
     let put = storage.put(&"p1".into(), noise(10), &options).await;
     assert!(matches!(put, Err(StorageError::Unsupported { .. })), "{put:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_can_be_made_longer_but_not_for_what_is_not_there() {
+    let Some(world) = World::with_bucket(true) else { return };
+    let storage = world.storage().await;
+    let retention = |hours| Retention {
+        mode: RetentionMode::Compliance,
+        until: Timestamp::now() + SignedDuration::from_hours(hours),
+    };
+    let options = PutOptions {
+        retention: Some(retention(1)),
+        ..PutOptions::default()
+    };
+    storage.put(&"p1".into(), noise(1000), &options).await.unwrap();
+    storage.extend_retention(&"p1".into(), retention(48)).await.unwrap();
+    let shorter = storage.extend_retention(&"p1".into(), retention(1)).await;
+    assert!(shorter.is_err(), "the longer one holds");
+    let missing = storage.extend_retention(&"p2".into(), retention(1)).await;
+    assert!(matches!(missing, Err(StorageError::NotFound { .. })), "{missing:?}");
+}

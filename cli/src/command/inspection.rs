@@ -76,7 +76,7 @@ fn tell_unindexed(packs: &UnindexedPacks) {
     }
     if packs.unclear > 0 {
         say(
-            "A pack in doubt is either waste that Kopia's maintenance will remove, or has lost its index. If snapshots \
+            "A pack in doubt is either waste that maintenance will remove, or has lost its index. If snapshots \
              or files are missing, run `windlass repo recover-index` before the next maintenance: waste does no harm.",
         );
     }

@@ -21,6 +21,7 @@ mod traffic;
 mod uring;
 
 pub use buffer::{ALIGNMENT, AlignedBuffer, BufferPool};
+pub(crate) use read_ahead::file_len;
 pub use read_ahead::{Extent, ReadAhead};
 pub use threads::Threads;
 pub use traffic::{Traffic, TrafficFigures};

@@ -262,7 +262,7 @@ impl Iterator for ReadAhead {
 }
 
 /// How long a file or a block device is, in bytes.
-fn file_len(file: &File) -> io::Result<u64> {
+pub(crate) fn file_len(file: &File) -> io::Result<u64> {
     use std::io::{Seek, SeekFrom};
     use std::os::unix::fs::FileTypeExt;
     let metadata = file.metadata()?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::hashing::Pieces;
+use windlass_repo_format::id::{ContentHash, ObjectId};
 use windlass_repo_format::snapshot::DirEntry;
 
 use super::file_object::FileObject;
@@ -116,6 +117,8 @@ pub(crate) struct LargeFile {
     pub ignore_errors: bool,
     /// The size is not to be believed and the end is where reading says (a block device).
     pub is_device: bool,
+    /// The file in an earlier snapshot.
+    pub earlier: Option<ObjectId>,
 }
 
 /// One content's worth of a file, cut and waiting for its hash.
@@ -123,8 +126,10 @@ pub(crate) struct LargeFile {
 pub(crate) struct Chunk {
     pub plain: Plain,
     pub object: Arc<FileObject>,
-    /// Which content of its file this is, counted from zero.
-    pub index: u32,
+    /// Where it begins in its file.
+    pub start: u64,
+    /// It was cut by a guess. With another hash it is no chunk of the file.
+    pub expected: Option<ContentHash>,
 }
 
 impl Pieces for Chunk {

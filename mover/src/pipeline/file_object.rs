@@ -1,8 +1,9 @@
 //! The collecting room: the contents of one file, sealed in any order by many threads, become its object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use windlass_repo_format::compression::Compression;
 use windlass_repo_format::id::ContentId;
@@ -23,6 +24,8 @@ pub(crate) struct FileObject {
     /// The path from the snapshot's root, for messages.
     pub relative: Vec<u8>,
     state: Mutex<State>,
+    /// A guess proved right or wrong.
+    proved: Condvar,
 }
 
 #[derive(Debug)]
@@ -30,16 +33,24 @@ struct State {
     entry: DirEntry,
     notes: Notes,
     parts: Option<PartList>,
-    next: u32,
-    early: BTreeMap<u32, (ContentId, u64)>,
+    /// So many contents are in `parts`.
+    taken: u64,
+    /// Where the next of them begins.
+    next: u64,
+    /// By where they begin.
+    early: BTreeMap<u64, (ContentId, u64)>,
     ending: Option<Ending>,
+    /// Chunks that were cut by a guess of which nobody knows yet whether it was right.
+    guesses: u64,
+    /// Where chunks began that were guessed wrongly, until they are cut anew.
+    wrong: BTreeSet<u64>,
 }
 
 /// How a file's reading ended.
 #[derive(Debug)]
 pub(crate) enum Ending {
     /// Read to its end, in so many contents.
-    Read { contents: u32, changed_while_read: bool },
+    Read { contents: u64, changed_while_read: bool },
     /// The run was stopped; what was read is not the file.
     Stopped,
     /// It could not be read to its end.
@@ -64,15 +75,19 @@ impl FileObject {
             entry,
             notes,
             parts,
+            taken: 0,
             next: 0,
             early: BTreeMap::new(),
             ending: None,
+            guesses: 0,
+            wrong: BTreeSet::new(),
         };
         Self {
             sequence,
             compression,
             relative,
             state: Mutex::new(state),
+            proved: Condvar::new(),
         }
     }
 
@@ -86,26 +101,74 @@ impl FileObject {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in the name of a sealed content; gives the file's step when it was the last.
+    /// Takes in the name of a sealed content and where it begins; gives the file's step when it was the last.
+    ///
+    /// A content that begins within another one is none of the file's: it was cut by a guess behind one that was wrong.
     pub(crate) fn sealed(
         &self,
-        index: u32,
+        start: u64,
         content: ContentId,
         len: u64,
         sink: &mut dyn ContentSink,
     ) -> Result<Option<Step>> {
         let mut state = self.state();
-        state.early.insert(index, (content, len));
+        if start < state.next {
+            return Ok(None);
+        }
+        state.early.insert(start, (content, len));
         while let Some((content, len)) = {
             let next = state.next;
             state.early.remove(&next)
         } {
-            state.next += 1;
+            state.taken += 1;
+            state.next += len;
             if let Some(parts) = state.parts.as_mut() {
                 parts.push(content, len, sink)?;
             }
         }
+        while state
+            .early
+            .first_key_value()
+            .is_some_and(|(start, _)| *start < state.next)
+        {
+            state.early.pop_first();
+        }
         self.complete(&mut state, sink)
+    }
+
+    /// A chunk was cut by a guess.
+    pub(crate) fn was_guessed(&self) {
+        self.state().guesses += 1;
+    }
+
+    /// Whether the guess was right by which the chunk that begins at `start` was cut.
+    pub(crate) fn guess_was(&self, start: u64, right: bool) {
+        let mut state = self.state();
+        state.guesses -= 1;
+        if !right {
+            state.wrong.insert(start);
+        }
+        self.proved.notify_all();
+    }
+
+    /// Where the first chunk began that was guessed wrongly, once for each.
+    pub(crate) fn next_wrong(&self) -> Option<u64> {
+        self.state().wrong.pop_first()
+    }
+
+    /// Waits, not longer than this, until there is no guess of which nobody knows whether it was right, or one was wrong.
+    /// Whether there is neither.
+    pub(crate) fn wait_for_guesses(&self, patience: Duration) -> bool {
+        let state = self.state();
+        let unknown = |state: &mut State| state.guesses > 0 && state.wrong.is_empty();
+        let waited = self.proved.wait_timeout_while(state, patience, unknown);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.guesses == 0 && state.wrong.is_empty()
+    }
+
+    /// The contents up to here have their names.
+    pub(crate) fn reached(&self) -> u64 {
+        self.state().next
     }
 
     /// Takes in how the reading ended; gives the file's step when nothing is in flight any more.
@@ -135,7 +198,7 @@ impl FileObject {
     fn complete(&self, state: &mut State, sink: &mut dyn ContentSink) -> Result<Option<Step>> {
         let event = match &state.ending {
             None => return Ok(None),
-            Some(Ending::Read { contents, .. }) if state.next < *contents => return Ok(None),
+            Some(Ending::Read { contents, .. }) if state.taken < *contents => return Ok(None),
             Some(Ending::Read { changed_while_read, .. }) => {
                 let Some(parts) = state.parts.take() else {
                     return Ok(None);

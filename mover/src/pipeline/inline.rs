@@ -59,6 +59,7 @@ fn drive(source: Source, run: Run<'_>) -> Result<Tree> {
         profile: &profile,
         reader: ReadLarge {
             fetch: Fetch::Plain,
+            repository: session.repository().clone(),
             progress: progress.clone(),
             in_flight: in_flight.clone(),
         },

@@ -23,6 +23,7 @@
 //! A stage that meets an error says so in [`Control`] and goes on emptying its queue, so that nobody waits for it.
 
 mod crowd;
+mod earlier;
 mod event;
 mod extended;
 mod file_object;
@@ -97,7 +98,8 @@ pub(crate) struct Limits {
     pub sealers: usize,
     /// Contents that a sealer wants to hash side by side.
     pub lanes: usize,
-    /// Bytes of contents that a sealer takes at once, at most; one content at least.
+    /// Bytes of contents that a sealer takes at once, at most, while all are at work; one content at least. Who works alone
+    /// takes the share of the others, too.
     pub gathered: u64,
     /// Threads that write packs.
     pub writers: usize,
@@ -182,8 +184,17 @@ impl Limits {
         }
     }
 
+    /// Bytes that the sealers hold together, before the last content of each: who has none takes one, and several may do
+    /// so at the same moment.
+    fn gathered_together(&self, content_max: usize) -> usize {
+        let each = usize::try_from(self.gathered).unwrap_or(usize::MAX);
+        let all = self.sealers.saturating_mul(each);
+        all.saturating_sub((self.sealers - 1) * content_max)
+    }
+
     /// How many extents are in use when all queues and threads are full.
     fn extents_for(&self, content_max: usize) -> usize {
+        // Waiting, and being cut. What is cut anew, now and then, takes what the sealers give back.
         let in_queues = (self.batches + 1) * content_max;
         let bytes = self.sealers * self.gathered as usize + in_queues;
         // At both ends of every run of chunks there is an extent that they do not fill.
@@ -297,6 +308,9 @@ mod tests {
             let chunks = limits.gathered / (4 << 20);
             assert!(chunks >= if compresses { 5 } else { 9 }, "{limits:?}");
             assert!(limits.bytes_max(&measures) <= measures.memory, "{limits:?}");
+            // Chunks that are being hashed are longer than the average of all: long ones are hashed longer.
+            let together = limits.gathered_together(measures.content_max) - measures.content_max;
+            assert!(together >= if compresses { 4 } else { 9 } * (5 << 20), "{limits:?}");
         }
     }
 

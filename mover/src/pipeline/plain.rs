@@ -38,6 +38,11 @@ impl Plain {
             .all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
     }
 
+    /// The pieces, to be put together in another way.
+    pub(crate) fn into_pieces(self) -> Vec<Bytes> {
+        self.pieces
+    }
+
     /// The pieces, all of them.
     pub(crate) fn pieces(&self) -> Vec<&[u8]> {
         self.pieces.iter().map(|piece| &piece[..]).collect()

@@ -9,10 +9,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
+use super::earlier::{Earlier, Worth};
 use super::event::{Chunk, Control, LargeFile};
 use super::file_object::Ending;
 use super::gather::InFlight;
@@ -20,8 +22,12 @@ use super::profile::Meter;
 use super::split::Split;
 use super::visit::has_changed;
 use crate::error::{MoverError, Result};
-use crate::io::{BufferPool, Engine, ReadAhead};
+use crate::io::{ALIGNMENT, AlignedBuffer, BufferPool, Engine, ReadAhead, file_len};
+use crate::repository::Repository;
 use crate::snapshot::Progress;
+
+/// How often who waits for the sealers looks whether the run has failed.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
 
 /// How many bytes a reader without an engine asks for at a time.
 const PLAIN_READ_LEN: usize = 1 << 20;
@@ -41,6 +47,8 @@ pub(crate) enum Fetch {
 /// Reads large files.
 pub(crate) struct ReadLarge {
     pub fetch: Fetch,
+    /// Knows where files were cut before.
+    pub repository: Repository,
     pub progress: Arc<Progress>,
     /// Told of every file whose reading begins.
     pub in_flight: Arc<InFlight>,
@@ -66,6 +74,7 @@ impl ReadLarge {
             part_len,
             ignore_errors,
             is_device,
+            earlier,
         } = large;
         let size = attributes.size;
         self.in_flight.begin(object.clone());
@@ -75,20 +84,40 @@ impl ReadLarge {
             meter.pass(read);
             each(chunk)
         };
-        let mut split = Split::new(splitter, object, size, part_len.filter(|_| !is_device));
-        let watch = match file.try_clone() {
-            Ok(watch) => watch,
+        let (watch, len) = match file.try_clone().and_then(|watch| Ok((watch, file_len(&file)?))) {
+            Ok(watched) => watched,
             Err(error) => return Ok(failed(&error, ignore_errors)),
         };
+        let mut split = Split::new(splitter, object.clone(), size, part_len.filter(|_| !is_device));
+        split
+            .guess_by(earlier.and_then(|earlier| Earlier::new(&self.repository, earlier, len, splitter, Worth::USUAL)));
+        let mut again = |offset| self.read_again(&watch, offset);
         let read = self.each_extent(file, meter, |bytes| {
             if control.is_stopped() {
-                return Err(MoverError::Cancelled);
+                return Err(Stop::run(MoverError::Cancelled));
             }
-            split.push(bytes, &mut each)
+            split.push(bytes, &mut each).map_err(Stop::run)?;
+            if split.guesses() {
+                let mended = split.mend(&mut again, &mut each).map_err(Stop::run)?;
+                mended.map_err(Stop::Source)?;
+            }
+            Ok(())
+        });
+        let read = read.and_then(|()| {
+            split.end(&mut each).map_err(Stop::run)?;
+            while !meter.output(|| object.wait_for_guesses(LOOK_AROUND)) {
+                if control.has_failed() {
+                    return Err(Stop::run(MoverError::Cancelled));
+                }
+                let mended = split.mend(&mut again, &mut each).map_err(Stop::run)?;
+                mended.map_err(Stop::Source)?;
+                split.end(&mut each).map_err(Stop::run)?;
+            }
+            Ok(())
         });
         match read {
             Ok(()) => {
-                let contents = split.finish(&mut each)?;
+                let contents = split.chunks();
                 let changed_while_read = !is_device && has_changed(&watch, &attributes);
                 Ok(Ending::Read {
                     contents,
@@ -105,13 +134,13 @@ impl ReadLarge {
         &self,
         file: File,
         meter: &Meter<'_>,
-        mut each: impl FnMut(Bytes) -> Result<()>,
+        mut each: impl FnMut(Bytes) -> std::result::Result<(), Stop>,
     ) -> std::result::Result<(), Stop> {
         match &self.fetch {
             Fetch::Engine { engine, pool, depth } => {
                 let mut extents = ReadAhead::new(engine.clone(), pool.clone(), file, *depth).map_err(Stop::Source)?;
                 while let Some(extent) = meter.input(|| extents.next()) {
-                    each(extent.map_err(Stop::Source)?.bytes.into_bytes()).map_err(Stop::run)?;
+                    each(extent.map_err(Stop::Source)?.bytes.into_bytes())?;
                 }
                 Ok(())
             }
@@ -123,7 +152,7 @@ impl ReadLarge {
                         Ok(0) => return Ok(()),
                         Ok(read) => {
                             bytes.truncate(read);
-                            each(bytes.into()).map_err(Stop::run)?;
+                            each(bytes.into())?;
                             offset += read as u64;
                         }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -132,6 +161,27 @@ impl ReadLarge {
                 }
             }
         }
+    }
+}
+
+impl ReadLarge {
+    /// Bytes of a file that is being read, from an offset; none at its end. The file may be open past the page cache.
+    fn read_again(&self, file: &File, offset: u64) -> io::Result<Bytes> {
+        let begin = offset - offset % ALIGNMENT as u64;
+        let mut buffer = match &self.fetch {
+            Fetch::Engine { pool, .. } => pool.take(),
+            Fetch::Plain => AlignedBuffer::new(PLAIN_READ_LEN),
+        };
+        let came = loop {
+            match file.read_at(buffer.room_mut(), begin) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                came => break came?,
+            }
+        };
+        buffer.set_len(came);
+        let mut bytes = buffer.into_bytes();
+        let skipped = bytes.len().min((offset - begin) as usize);
+        Ok(bytes.split_off(skipped))
     }
 }
 

@@ -96,6 +96,11 @@ impl<'a> Sealing<'a> {
             self.zeros = Some((len, hash));
         }
         self.held -= len;
+        let guessed = chunk.expected.is_some();
+        if chunk.expected.is_some_and(|expected| expected != hash) {
+            chunk.object.guess_was(chunk.start, false);
+            return Ok(true);
+        }
         let compression = chunk.object.compression;
         let pieces = chunk.plain.pieces();
         let (id, full) = self.session.add(&mut self.tools, None, &hash, &pieces, compression)?;
@@ -104,7 +109,10 @@ impl<'a> Sealing<'a> {
         // Its buffers are free before the list of parts is written, which may have to wait.
         drop(chunk.plain);
         let mut sink = self.sink(deliver);
-        let done = chunk.object.sealed(chunk.index, id, len as u64, &mut sink)?;
+        let done = chunk.object.sealed(chunk.start, id, len as u64, &mut sink)?;
+        if guessed {
+            chunk.object.guess_was(chunk.start, true);
+        }
         done.into_iter().for_each(&mut *step);
         Ok(true)
     }

@@ -60,6 +60,7 @@ impl Opened {
             part_len: self.part_len,
             ignore_errors: self.ignore_errors,
             is_device: false,
+            earlier: self.item.previous.iter().find_map(|entry| entry.object),
         };
         Visited::Large(large, self.splitter)
     }

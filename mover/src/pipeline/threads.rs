@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -55,8 +55,7 @@ struct Stages<'a> {
     in_flight: Arc<InFlight>,
     runtime: Option<Handle>,
     lanes: usize,
-    gathered: usize,
-    content_max: usize,
+    gathered: Gathered,
     profile: Profile,
     /// Who looks at files.
     crowd: Crowd,
@@ -66,6 +65,36 @@ struct Stages<'a> {
     backlog: usize,
     /// The reading stage is in the midst of a file.
     reads_large: AtomicBool,
+}
+
+/// Bytes that the sealers hash, all of them together: where one keeps up, its lanes are full with what the others leave.
+struct Gathered {
+    held: AtomicUsize,
+    most: usize,
+    content_max: usize,
+}
+
+impl Gathered {
+    fn new(most: usize, content_max: usize) -> Self {
+        Self {
+            held: AtomicUsize::new(0),
+            most,
+            content_max,
+        }
+    }
+
+    /// Whether one more content fits, however long. Two who ask at once may both be told so.
+    fn has_room(&self) -> bool {
+        self.held.load(Ordering::Relaxed) + self.content_max <= self.most
+    }
+
+    fn take(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 pub(crate) fn run(
@@ -90,8 +119,7 @@ pub(crate) fn run(
         in_flight: Arc::default(),
         runtime: Handle::try_current().ok(),
         lanes: limits.lanes,
-        gathered: usize::try_from(limits.gathered).unwrap_or(usize::MAX),
-        content_max: visit.content_max,
+        gathered: Gathered::new(limits.gathered_together(visit.content_max), visit.content_max),
         profile: Profile::new(),
         crowd: Crowd::new(cores, limits.visitors),
         rota: Rota::default(),
@@ -113,6 +141,7 @@ pub(crate) fn run(
             pool,
             depth: Limits::READS_AHEAD,
         },
+        repository: session.repository().clone(),
         progress: progress.clone(),
         in_flight: stages.in_flight.clone(),
     };
@@ -366,6 +395,7 @@ impl Stages<'_> {
                     return;
                 }
                 if self.control.has_failed() {
+                    self.gathered.give_back(sealing.held());
                     sealing.clear();
                     continue;
                 }
@@ -381,7 +411,9 @@ impl Stages<'_> {
                 if !done.is_empty() {
                     drop(steps.send(done));
                 }
-                meter.pass((held - sealing.held()) as u64);
+                let done = held - sealing.held();
+                self.gathered.give_back(done);
+                meter.pass(done as u64);
                 meter.waited_for_output(sealing.take_waited());
                 if let Err(error) = sealed {
                     self.control.fail(self.session, error);
@@ -399,7 +431,7 @@ impl Stages<'_> {
         sealing: &mut Sealing<'_>,
         patience: &mut Duration,
     ) -> bool {
-        while sealing.len() == 0 || (sealing.len() < self.lanes && sealing.held() + self.content_max <= self.gathered) {
+        while sealing.len() == 0 || (sealing.len() < self.lanes && self.gathered.has_room()) {
             let came = match sealing.len() {
                 0 => batches.recv().ok(),
                 _ => self.wait_for_more(batches, *patience),
@@ -408,7 +440,9 @@ impl Stages<'_> {
                 *patience = Duration::ZERO;
                 return sealing.len() > 0;
             };
+            let held = sealing.held();
             sealing.put(batch.unpack(room));
+            self.gathered.take(sealing.held() - held);
             *patience = GATHER_FOR;
         }
         if batches.len() >= self.backlog {

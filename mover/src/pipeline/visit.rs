@@ -45,13 +45,15 @@ impl SmallFile {
             each(Chunk {
                 plain: bytes.into(),
                 object,
-                index: 0,
+                start: 0,
+                expected: None,
             })?;
             1
         } else {
             let mut split = Split::new(splitter, object, bytes.len() as u64, None);
             split.push(bytes.into(), each)?;
-            split.finish(each)?
+            split.end(each)?;
+            split.chunks()
         };
         Ok(Ending::Read {
             contents,

@@ -1,5 +1,7 @@
 //! The card catalogue: the repository's indexes as sorted runs, read once and looked up by many threads.
 
+mod frozen;
+
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use super::Repository;
 use crate::error::{MoverError, Result};
 use crate::mapped::{Mapped, PrivateFile, Reading};
 use crate::storage::{BlobRange, StorageError};
+
+pub(crate) use frozen::{Frozen, names};
 
 /// Index payloads up to this many bytes stay in memory; larger ones are kept in an unlinked file and mapped.
 const RUN_BYTES_IN_MEMORY_MAX: usize = 1 << 20;
@@ -192,15 +196,36 @@ impl Repository {
 
     /// The winning index entry of a content, deleted ones included.
     pub(crate) fn find(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
+        let view = self.view_to_search()?;
+        self.found(id, view.find(id))
+    }
+
+    /// The winning index entry of a content, also one that the watermark has passed over: `None` means that no index
+    /// that counts has ever named it.
+    pub(crate) fn find_buried(&self, id: &ContentId) -> Result<Option<IndexEntry>> {
+        let view = self.view_to_search()?;
+        self.found(id, look_up(view.runs.iter().map(Arc::as_ref), id, None))
+    }
+
+    fn found(
+        &self,
+        id: &ContentId,
+        found: std::result::Result<Option<IndexEntry>, FormatError>,
+    ) -> Result<Option<IndexEntry>> {
+        found.map_err(|source| index_error(format!("look up content {id} in"), source))
+    }
+
+    /// What the indexes said, merged if that is worth it.
+    fn view_to_search(&self) -> Result<Arc<IndexView>> {
         let view = self.view();
         if view.wants_merging() {
             let mut merged = view.with_runs(merge_small_runs(view.runs.clone())?);
             merged.looked_up = AtomicU64::new(0);
             // Where another view has come meanwhile, this one serves for this look-up.
             self.replace_view(&view, merged);
+            return Ok(self.view());
         }
-        let found = self.view().find(id);
-        found.map_err(|source| index_error(format!("look up content {id} in"), source))
+        Ok(view)
     }
 
     /// The live entries of all contents with this prefix, in the order of their IDs. For prefixes with few contents.

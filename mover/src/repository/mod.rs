@@ -23,7 +23,7 @@ use crate::random::RandomSource;
 use crate::storage::{Storage, StorageError};
 
 pub use indexes::IndexSummary;
-pub(crate) use indexes::IndexView;
+pub(crate) use indexes::{Frozen, IndexView, names};
 pub use manifests::Manifests;
 pub use objects::{DirectoryEntries, ObjectPart, ObjectParts};
 pub use opening::{CreateOptions, OpenOptions, Unlock};

@@ -36,6 +36,8 @@ pub struct ObjectParts {
     whole: Option<ObjectId>,
     /// The lists on the way down, the one that is being read last.
     lists: Vec<PartsList>,
+    /// Contents that hold the texts of lists, since they were last asked for.
+    list_contents: Vec<ContentId>,
 }
 
 /// A list of parts that is being read.
@@ -62,6 +64,7 @@ impl Repository {
             id,
             whole: Some(id),
             lists: Vec::new(),
+            list_contents: Vec::new(),
         }
     }
 
@@ -144,6 +147,11 @@ impl ObjectParts {
         next
     }
 
+    /// The contents that hold the lists themselves: those that were read since this was asked for last.
+    pub(crate) fn take_list_contents(&mut self) -> Vec<ContentId> {
+        std::mem::take(&mut self.list_contents)
+    }
+
     async fn advance(&mut self, repository: &Repository) -> Result<Option<ObjectPart>> {
         if let Some(whole) = self.whole.take()
             && let Some(part) = self.enter(repository, 0, None, whole)
@@ -151,7 +159,7 @@ impl ObjectParts {
             return Ok(Some(part));
         }
         while let Some(list) = self.lists.last_mut() {
-            match list.next(repository).await? {
+            match list.next(repository, &mut self.list_contents).await? {
                 Some(entry) => {
                     list.check_end(self.id, entry.start + entry.len, false)?;
                     let start = list.start + entry.start;
@@ -195,7 +203,7 @@ impl PartsList {
     /// So many bytes of text are looked at together.
     const STEP_LEN: usize = 16 << 10;
 
-    async fn next(&mut self, repository: &Repository) -> Result<Option<IndirectEntry>> {
+    async fn next(&mut self, repository: &Repository, read_from: &mut Vec<ContentId>) -> Result<Option<IndirectEntry>> {
         loop {
             if let Some(entry) = self.ready.pop_front() {
                 return Ok(Some(entry));
@@ -212,6 +220,8 @@ impl PartsList {
                 pushed.map_err(bad)?;
                 self.looked_at = end;
             } else if let Some(part) = Box::pin(self.text.next(repository)).await? {
+                read_from.append(&mut self.text.list_contents);
+                read_from.push(part.content);
                 self.read = repository.read_part(&id, &part).await?;
                 self.looked_at = 0;
             } else {

@@ -4,6 +4,7 @@ mod marker;
 mod packs;
 mod pending;
 mod publish;
+mod rewriting;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -136,6 +137,23 @@ impl Repository {
         })
     }
 
+    /// Stores a blob, locked where the repository wants that, and gives its length in bytes.
+    pub(crate) async fn put_blob(&self, id: &BlobId, body: Bytes) -> Result<u64> {
+        let len = body.len() as u64;
+        let options = put_options(id, self.blob_config(), self.now());
+        let put = self.storage().put(id, body, &options).await;
+        let stored = put.map_err(|source| self.storage_error("write", id, source))?;
+        if stored.len != len {
+            return Err(MoverError::StoredLength {
+                blob: id.clone(),
+                wanted: len,
+                found: stored.len,
+            });
+        }
+        debug!(blob = %id, bytes = len, "stored");
+        Ok(len)
+    }
+
     /// Room for a full pack with the content that made it full, and its index: growing would hold two of it for a moment.
     fn pack_room(&self, content_max: usize) -> usize {
         self.format().max_pack_size as usize + self.sealer().sealed_len(content_max) + INDEX_LEN
@@ -176,9 +194,10 @@ impl WriteSession {
             return Ok(None);
         }
         let now = self.repository.now().as_second();
-        let timestamp = match self.repository.find(id)? {
+        // Also after one that the watermark has passed over: it would hide a new entry of a clock that is behind.
+        let timestamp = match self.repository.find_buried(id)? {
             Some(entry) if !entry.deleted => return Ok(None),
-            Some(deleted) => now.max(deleted.timestamp + 1),
+            Some(deleted) => now.max(deleted.timestamp.saturating_add(1)),
             None => now,
         };
         let mut pending = lock(&self.pending);
@@ -327,19 +346,7 @@ impl WriteSession {
     }
 
     async fn put(&self, id: &BlobId, body: Bytes) -> Result<u64> {
-        let len = body.len() as u64;
-        let options = put_options(id, self.repository.blob_config(), self.repository.now());
-        let put = self.repository.storage().put(id, body, &options).await;
-        let stored = put.map_err(|source| self.repository.storage_error("write", id, source))?;
-        if stored.len != len {
-            return Err(MoverError::StoredLength {
-                blob: id.clone(),
-                wanted: len,
-                found: stored.len,
-            });
-        }
-        debug!(blob = %id, bytes = len, "stored");
-        Ok(len)
+        self.repository.put_blob(id, body).await
     }
 
     /// Writes one content through all steps; packs that become full are stored before this returns.

@@ -7,10 +7,12 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use windlass_repo_format::compression::Compression;
+use windlass_repo_format::id::ObjectId;
 use windlass_repo_format::policy::PolicyPlace;
 use windlass_repo_format::snapshot::{DirEntry, DirectorySummary, EntryKind};
 
 use super::create::SnapshotOptions;
+use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::pipeline::{
     Attributes, FileKind, FileObject, LargeFile, MetadataFormat, Root, Source, Visit, Walk, WalkRoot,
@@ -76,7 +78,8 @@ impl Opened {
                     FileKind::BlockDevice => device_name(&options.path).map_err(failed)?,
                     _ => name,
                 };
-                Ok(Self::file(options, visit, &place, (file, attributes), name))
+                let earlier = earlier_file(repository, previous);
+                Ok(Self::file(options, visit, &place, (file, attributes), name, earlier))
             }
         }
     }
@@ -87,6 +90,7 @@ impl Opened {
         place: &PolicyPlace,
         (file, attributes): (File, Attributes),
         name: Vec<u8>,
+        earlier: Option<ObjectId>,
     ) -> Self {
         let policy = place.effective();
         let by_policy = || {
@@ -109,6 +113,7 @@ impl Opened {
             part_len,
             ignore_errors: false,
             is_device: options.block_device,
+            earlier,
         };
         let wrap = if options.block_device {
             Wrap::Volume {
@@ -151,6 +156,21 @@ impl Wrap {
             }
             Self::Volume { name, mtime, format } => volume_directory(root, name, *mtime, *format, incomplete, session),
         }
+    }
+}
+
+/// The file in the last snapshot: its root, or the only file in a volume's directory.
+fn earlier_file(repository: &Repository, previous: &[DirEntry]) -> Option<ObjectId> {
+    let root = previous.first()?;
+    let object = root.object?;
+    match root.kind {
+        EntryKind::File => Some(object),
+        // One that cannot be read is as if it were not there.
+        EntryKind::Directory => {
+            let first = block_on(repository.directory_entries(object).next(repository)).ok()??;
+            first.object.filter(|_| first.kind == EntryKind::File)
+        }
+        _ => None,
     }
 }
 

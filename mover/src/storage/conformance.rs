@@ -308,14 +308,19 @@ async fn retaining(storage: &impl Storage) {
         checksum: true,
         ..PutOptions::default()
     };
-    let put = storage.put(&"p1".into(), pattern(10, 1).into(), &options).await;
-    let refused = matches!(put, Err(StorageError::Unsupported { .. }));
-    assert!(put.is_ok() || refused, "{put:?}");
+    let locked = storage.put(&"p1".into(), pattern(10, 1).into(), &options).await;
+    let refused = matches!(locked, Err(StorageError::Unsupported { .. }));
+    assert!(locked.is_ok() || refused, "{locked:?}");
     assert_eq!(
-        put.is_ok(),
+        locked.is_ok(),
         storage.can_retain(),
         "a storage knows whether it can retain"
     );
+    if locked.is_err() {
+        put(storage, "p1", Bytes::from_static(b"p")).await;
+    }
+    let extended = storage.extend_retention(&"p1".into(), retention).await;
+    assert_eq!(extended.is_ok(), storage.can_retain(), "{extended:?}");
 }
 
 async fn only_one_is_first(storage: &impl Storage) {

@@ -118,6 +118,11 @@ impl<S: Storage> Storage for Counting<S> {
         Ok(metadata)
     }
 
+    async fn extend_retention(&self, id: &BlobId, retention: super::Retention) -> Result<(), StorageError> {
+        add(&self.tally.puts, 1);
+        self.inner.extend_retention(id, retention).await
+    }
+
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
         add(&self.tally.deletes, 1);
         self.inner.delete(id).await

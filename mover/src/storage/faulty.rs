@@ -163,6 +163,11 @@ impl<S: Storage> Storage for Faulty<S> {
         self.meet(fault, self.inner.put(id, body, options)).await
     }
 
+    async fn extend_retention(&self, id: &BlobId, retention: super::Retention) -> Result<(), StorageError> {
+        let fault = self.fault(Operation::Put, id.as_str());
+        self.meet(fault, self.inner.extend_retention(id, retention)).await
+    }
+
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
         let fault = self.fault(Operation::Delete, id.as_str());
         self.meet(fault, self.inner.delete(id)).await

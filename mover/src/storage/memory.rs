@@ -39,6 +39,12 @@ impl Memory {
         }
     }
 
+    /// A storage of its own with the blobs that this one has now, and their times.
+    pub fn fork(&self, clock: Arc<dyn Clock>) -> Self {
+        let blobs = Arc::new(Mutex::new(self.lock().clone()));
+        Self { blobs, clock }
+    }
+
     /// The lock that a blob was put with. It is remembered, not enforced: like a bucket with versions, where a delete
     /// or a replacement leaves the locked version behind.
     pub fn retention(&self, id: &BlobId) -> Option<Retention> {
@@ -118,6 +124,18 @@ impl Storage for Memory {
         let metadata = stored.describe(id);
         blobs.insert(id.clone(), stored);
         Ok(metadata)
+    }
+
+    async fn extend_retention(&self, id: &BlobId, retention: Retention) -> Result<(), StorageError> {
+        let mut blobs = self.lock();
+        let stored = blobs
+            .get_mut(id)
+            .ok_or_else(|| StorageError::NotFound { blob: id.clone() })?;
+        let is_later = stored.retention.is_none_or(|held| held.until < retention.until);
+        if is_later {
+            stored.retention = Some(retention);
+        }
+        Ok(())
     }
 
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {

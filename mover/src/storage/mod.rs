@@ -134,6 +134,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Puts a whole blob, replacing one of that name unless told otherwise. Atomic to readers; durable on return.
     async fn put(&self, id: &BlobId, body: Bytes, options: &PutOptions) -> Result<BlobMetadata, StorageError>;
 
+    /// Moves the end of a blob's lock to a later moment, or locks it. One that is not later changes nothing, or is an
+    /// error. A storage without locks refuses.
+    async fn extend_retention(&self, _id: &BlobId, _retention: Retention) -> Result<(), StorageError> {
+        Err(StorageError::Unsupported {
+            what: "locking a blob against removal",
+            location: self.location(),
+        })
+    }
+
     /// Removes a blob. One that is not there counts as removed.
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError>;
 
@@ -166,6 +175,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     async fn put(&self, id: &BlobId, body: Bytes, options: &PutOptions) -> Result<BlobMetadata, StorageError> {
         (**self).put(id, body, options).await
+    }
+
+    async fn extend_retention(&self, id: &BlobId, retention: Retention) -> Result<(), StorageError> {
+        (**self).extend_retention(id, retention).await
     }
 
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {

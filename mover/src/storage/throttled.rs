@@ -130,6 +130,11 @@ impl<S: Storage> Storage for Throttled<S> {
         self.inner.put(id, body, options).await
     }
 
+    async fn extend_retention(&self, id: &BlobId, retention: super::Retention) -> Result<(), StorageError> {
+        let _place = self.enter().await;
+        self.inner.extend_retention(id, retention).await
+    }
+
     async fn delete(&self, id: &BlobId) -> Result<(), StorageError> {
         let _place = self.enter().await;
         self.inner.delete(id).await

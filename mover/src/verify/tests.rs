@@ -239,10 +239,10 @@ fn packs_that_need_no_index_are_not_damage() {
         if rest.iter().any(|found| found.pack == entry.pack) {
             block_on(sample.storage.delete(&blob)).unwrap();
             let rest: Vec<_> = rest.into_iter().filter(|found| found.pack != entry.pack).collect();
-            block_on(session.publish_recovered(&rest)).unwrap();
+            block_on(session.publish_entries(&rest)).unwrap();
         }
     }
-    block_on(session.publish_recovered(&[moved])).unwrap();
+    block_on(session.publish_entries(&[moved])).unwrap();
     let report = repository_of(&sample, 0.0);
     assert!(report.is_sound(), "{report:?}");
     assert_eq!(

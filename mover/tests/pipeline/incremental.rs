@@ -5,12 +5,14 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
+use windlass_mover::repository::CreateOptions;
 use windlass_mover::snapshot::{SnapshotOptions, SnapshotReport};
 use windlass_mover::storage::Counting;
 use windlass_repo_format::policy::{Policy, RetentionPolicy};
 use windlass_repo_format::snapshot::EntryKind;
 
-use crate::world::{Hooked, World, is_root, noise, set_mtime, stoppable};
+use crate::world::{Hooked, World, is_root, noise, set_mtime, splitter, stoppable};
 
 /// Something that happens to a source between two snapshots.
 type Deed<'a> = Box<dyn Fn() + 'a>;
@@ -259,4 +261,52 @@ fn an_identical_snapshot_is_not_filed_where_the_policy_does_not_want_it() {
     world.file("a", "2");
     assert!(world.snapshot(&repository).id.is_some());
     assert_eq!(world.list(&repository).len(), 2);
+}
+
+#[test]
+fn a_large_file_that_changed_in_places_is_cut_as_a_fresh_look_would() {
+    const LEN: usize = 160 << 20;
+    let world = World::with(&CreateOptions {
+        splitter: splitter("DYNAMIC-1M-BUZHASH"),
+        ..CreateOptions::default()
+    });
+    let mut bytes = noise(7, LEN);
+    world.file("disk", &bytes);
+    let repository = world.open();
+    world.snapshot(&repository);
+    let deeds: [fn(&mut Vec<u8>); 5] = [
+        |_| {},
+        |bytes| bytes[50 << 20] ^= 1,
+        |bytes| bytes[20 << 20..26 << 20].fill(0),
+        // All cuts behind it are where they were, and the file's bytes are not.
+        |bytes| {
+            bytes.remove(90 << 20);
+            bytes.insert(100 << 20, 7);
+        },
+        |bytes| bytes.truncate(140 << 20),
+    ];
+    for (number, deed) in deeds.iter().enumerate() {
+        deed(&mut bytes);
+        world.file("disk", &bytes);
+        set_mtime(
+            &world.path("disk"),
+            Timestamp::from_second(1_700_000_000 + number as i64).unwrap(),
+        );
+        let options = SnapshotOptions {
+            parallel: Some(1 + number % 2),
+            ..world.options()
+        };
+        let guessed = world.snapshot_with(&repository, &options);
+        let fresh = world.snapshot_with(&repository, &world.options_rereading());
+        assert_eq!(guessed.root(), fresh.root(), "deed {number}");
+        assert_eq!(fresh.bytes_read, bytes.len() as u64);
+        // What was guessed wrongly was read once more: the chunk that changed, and perhaps the next one.
+        let again = guessed.bytes_read - fresh.bytes_read;
+        assert_eq!(
+            again > 0,
+            (1..=3).contains(&number),
+            "deed {number}: {again} bytes again"
+        );
+        assert!(again <= 16 << 20, "deed {number}: {again} bytes again");
+    }
 }

@@ -196,6 +196,53 @@ fn a_range_set_takes_what_counts_for_its_epochs() {
     assert_eq!(between, ["xs4_bb-s1-c1", "xn5_dd-s1-c1"]);
 }
 
+#[test]
+fn what_others_have_superseded_is_cleaned_up_a_while_later() {
+    let listed = |blobs: &[(&str, i64)]| {
+        let blobs = blobs.iter().map(|(name, second)| {
+            let modified = Timestamp::from_second(*second).unwrap();
+            (BlobId::from(*name), 10, modified)
+        });
+        EpochState::from_blobs(blobs)
+    };
+    let state = listed(&[
+        ("xe1", 1),
+        ("xe2", 2),
+        ("xe3", 3),
+        ("xe4", 4),
+        ("xw5", 10),
+        ("xw6", 11),
+        ("xw7", 12),
+        ("xn0_aa-s1-c1", 1),
+        ("xn1_aa-s1-c1", 2),
+        ("xn2_aa-s1-c1", 3),
+        ("xn3_aa-s1-c1", 20),
+        ("xn4_aa-s1-c1", 30),
+        ("xs0_bb-s1-c2", 10),
+        ("xs0_cc-s1-c2", 11),
+        ("xs1_bb-s1-c2", 10),
+        ("xs2_bb-s1-c1", 11),
+        ("xs3_bb-s1-c1", 1),
+    ]);
+    let before = |second| Timestamp::from_second(second).unwrap();
+    let names = |blobs: Vec<&ListedBlob>| blobs.iter().map(|blob| blob.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(state.storage_time(), Some(before(30)));
+    assert_eq!(names(state.stale_markers().collect()), ["xe1", "xe2"]);
+    assert_eq!(names(state.stale_watermarks(before(11)).collect()), ["xw5"]);
+    assert_eq!(names(state.stale_watermarks(before(100)).collect()), ["xw5", "xw6"]);
+    assert!(
+        state.superseded(before(11)).next().is_none(),
+        "one blob of each set is too young"
+    );
+    let superseded = names(state.superseded(before(12)).collect());
+    assert_eq!(
+        superseded,
+        ["xn0_aa-s1-c1", "xn2_aa-s1-c1"],
+        "half a set replaces nothing, nor one of an open epoch"
+    );
+    assert_eq!(listed(&[("xn0_aa-s1-c1", 1), ("xe5", 1)]).storage_time(), None);
+}
+
 proptest! {
     #[test]
     fn any_listing_is_sorted_out_without_panic(names in prop::collection::vec("x[nsrew][0-9]{1,20}(_[0-9]{1,20})?_[ab]{0,2}(-s?[ab])?(-c?[0-9]{1,20})?", 0..40)) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::epoch_parameters::Nanoseconds;
 use super::{FormatKey, UnknownMembers};
 use crate::FormatError;
 use crate::encryption::NONCE_LEN;
@@ -50,7 +51,7 @@ struct Members {
 }
 read_object!(Members, "a blob configuration", {
     "retentionMode" => retention_mode: String,
-    "retentionPeriod" => retention_period: u64 = Duration::from_nanos,
+    "retentionPeriod" => retention_period: Nanoseconds = Nanoseconds::duration,
 }, unknown);
 
 impl RetentionMode {

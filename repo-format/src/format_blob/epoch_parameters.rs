@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::UnknownMembers;
 use crate::FormatError;
@@ -42,10 +42,10 @@ pub struct EpochParameters {
 }
 read_object!(EpochParameters, "epoch parameters", {
     "Enabled" => enabled: bool,
-    "EpochRefreshFrequency" => refresh_frequency: u64 = Duration::from_nanos,
+    "EpochRefreshFrequency" => refresh_frequency: Nanoseconds = Nanoseconds::duration,
     "FullCheckpointFrequency" => full_checkpoint_frequency: u32,
-    "CleanupSafetyMargin" => cleanup_safety_margin: u64 = Duration::from_nanos,
-    "MinEpochDuration" => min_epoch_duration: u64 = Duration::from_nanos,
+    "CleanupSafetyMargin" => cleanup_safety_margin: Nanoseconds = Nanoseconds::duration,
+    "MinEpochDuration" => min_epoch_duration: Nanoseconds = Nanoseconds::duration,
     "EpochAdvanceOnCountThreshold" => advance_on_count: u32,
     "EpochAdvanceOnTotalSizeBytesThreshold" => advance_on_total_size_bytes: u64,
     "DeleteParallelism" => delete_parallelism: u32,
@@ -124,7 +124,29 @@ impl EpochParameters {
     }
 }
 
-/// Durations as JSON numbers of nanoseconds; Kopia keeps them in 63 bits.
+/// A duration as a JSON number of nanoseconds. Kopia keeps it in 63 bits and refuses more.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct Nanoseconds(u64);
+
+impl TryFrom<u64> for Nanoseconds {
+    type Error = &'static str;
+
+    fn try_from(nanoseconds: u64) -> Result<Self, &'static str> {
+        match i64::try_from(nanoseconds) {
+            Ok(_) => Ok(Self(nanoseconds)),
+            Err(_) => Err("a duration of more than 292 years"),
+        }
+    }
+}
+
+impl Nanoseconds {
+    pub(super) fn duration(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+}
+
+/// Durations as JSON numbers of nanoseconds.
 pub(super) fn nanoseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_i64(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -362,6 +362,8 @@ fn retention_is_both_members_or_none() {
         "",
         r#"{"retentionMode":"governance","retentionPeriod":172800000000000}"#,
         r#"{"retentionMode":"GOVERNANCE","retentionPeriod":-1}"#,
+        // More than Go's durations hold: it would be written back as another one.
+        r#"{"retentionMode":"GOVERNANCE","retentionPeriod":9223372036854775808}"#,
     ] {
         assert!(BlobConfig::parse(json.as_bytes()).is_err(), "{json}");
     }

@@ -95,6 +95,11 @@ impl StreamingEncoder {
         self.0.count
     }
 
+    /// How many packs the entries so far name.
+    pub fn packs(&self) -> usize {
+        self.0.tables.packs.len()
+    }
+
     /// Whether there is no entry yet.
     pub fn is_empty(&self) -> bool {
         self.0.count == 0

@@ -141,18 +141,18 @@ impl<B: AsRef<[u8]>> Index<B> {
     /// # Errors
     /// When the entry is there but cannot be read.
     pub fn get(&self, id: &ContentId) -> Result<Option<IndexEntry>, FormatError> {
+        self.place(id).map(|place| self.entry(place)).transpose()
+    }
+
+    /// The place of a content's entry, counted from zero; `None` for a content that is not there.
+    pub fn place(&self, id: &ContentId) -> Option<usize> {
         let wanted = id.as_key();
         if self.is_empty() || wanted.len() != self.layout.key_len {
-            return Ok(None);
+            return None;
         }
         let group = self.groups.binary_search_by_key(&wanted[0], |group| group.letter);
-        let Ok(group) = group.map(|group| &self.groups[group]) else {
-            return Ok(None);
-        };
-        match search(group.places.clone(), wanted, |place| self.key(place)) {
-            Some(place) => self.entry(place).map(Some),
-            None => Ok(None),
-        }
+        let group = group.map(|group| &self.groups[group]).ok()?;
+        search(group.places.clone(), wanted, |place| self.key(place))
     }
 
     /// The entry at a place, counted from zero.
@@ -192,7 +192,11 @@ impl<B: AsRef<[u8]>> Index<B> {
         &self.bytes.as_ref()[start..start + stride]
     }
 
-    fn key(&self, place: usize) -> &[u8] {
+    /// The key of the entry at a place below [`Index::len`]: what [`ContentId::as_key`] gives.
+    ///
+    /// # Panics
+    /// When there is no such entry.
+    pub fn key(&self, place: usize) -> &[u8] {
         &self.record(place)[..self.layout.key_len]
     }
 }

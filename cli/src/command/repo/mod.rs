@@ -2,6 +2,7 @@
 
 mod change_password;
 mod init;
+mod maintain;
 mod recover_index;
 mod settings;
 mod status;
@@ -21,6 +22,8 @@ pub(crate) enum Repo {
     Status(status::Status),
     /// Check that everything in a repository is there and unharmed
     Verify(verify::Verify),
+    /// Remove what nobody needs any more, and keep a repository quick
+    Maintain(maintain::Maintain),
     /// Give a repository another password
     ChangePassword(change_password::ChangePassword),
     /// Write the indexes anew from the packs
@@ -33,6 +36,7 @@ impl Repo {
             Self::Init(init) => init.run(context),
             Self::Status(status) => status.run(context),
             Self::Verify(verify) => verify.run(context),
+            Self::Maintain(maintain) => maintain.run(context),
             Self::ChangePassword(change) => change.run(context),
             Self::RecoverIndex(recover) => recover.run(context),
         }

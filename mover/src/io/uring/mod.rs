@@ -36,7 +36,7 @@ impl Uring {
     /// Fails where io_uring is forbidden or missing.
     pub fn start(depth: u32, pool: Option<&BufferPool>) -> io::Result<Self> {
         let (requests, queue) = unbounded();
-        let (ear, bell) = io::pipe()?;
+        let (ear, bell) = pipe()?;
         let rung = Arc::new(AtomicBool::new(false));
         let (report, reported) = bounded(1);
         let traffic: Arc<Traffic> = Arc::default();
@@ -127,6 +127,16 @@ impl Drop for Uring {
     }
 }
 
+/// A pipe, of which the reading end never waits.
+///
+/// The kernel wakes who polls a pipe a moment after its byte can be read. Who reads it in that moment, and polls again, is
+/// woken for a byte that is gone, and would wait for the next one while requests in the ring are done.
+fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (ear, bell) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&ear, true)?;
+    Ok((ear, bell))
+}
+
 /// Carries out requests until the bell is gone and nothing is left to do.
 fn serve(mut ring: Ring, queue: &Receiver<Request>, ear: PipeReader, rung: &AtomicBool) {
     let ear = Arc::new(ear);
@@ -143,13 +153,19 @@ fn serve(mut ring: Ring, queue: &Receiver<Request>, ear: PipeReader, rung: &Atom
             return; // and the queue is empty, since there is room
         }
         if ring.wait() {
-            let mut rings = [0; 16];
-            open = !matches!((&*ear).read(&mut rings), Ok(0));
-            // Requests sent before this are seen in the queue by the next turn; later ones ring again.
-            rung.swap(false, Ordering::AcqRel);
+            match (&*ear).read(&mut [0; 16]) {
+                Ok(0) => open = false,
+                // Requests sent before this are seen in the queue by the next turn; later ones ring again.
+                Ok(_) => drop(rung.swap(false, Ordering::AcqRel)),
+                // Woken for a byte that was read before; one that is on its way wakes again.
+                Err(_) => {}
+            }
             if open {
                 ring.listen(&ear);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

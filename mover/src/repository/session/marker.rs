@@ -5,11 +5,15 @@ use tracing::debug;
 use windlass_repo_format::id::BlobId;
 use windlass_repo_format::session::SessionMarker;
 
-use super::WriteSession;
-use crate::error::Result;
+use super::{WriteSession, lock};
+use crate::error::{MoverError, Result};
 
 /// A session marker older than this is written anew: clean-up spares packs for 96 hours after it.
 const MARKER_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(12);
+
+/// After so long without a marker the packs of a session may be gone: six hours are left for clocks that differ, and for the
+/// clean-up itself.
+const SPARED_FOR: jiff::SignedDuration = jiff::SignedDuration::from_hours(90);
 
 /// What a session has said of itself so far.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub(super) struct Marker {
 
 impl WriteSession {
     /// Makes sure that clean-up by others spares the packs of this session while no index names them.
+    ///
+    /// # Errors
+    /// [`MoverError::SessionAsleep`] when nothing was heard of the session for so long that they may be gone: a machine that
+    /// was put to sleep must not publish an index of them.
     pub(super) async fn write_marker(&self) -> Result<()> {
         let mut marker = self.marker.lock().await;
         let now = self.repository.now();
@@ -29,6 +37,15 @@ impl WriteSession {
             .is_some_and(|marker| now.duration_since(marker.written) < MARKER_EVERY)
         {
             return Ok(());
+        }
+        let silent = marker.as_ref().map(|marker| now.duration_since(marker.written));
+        if let Some(silent) = silent.filter(|silent| *silent >= SPARED_FOR)
+            && lock(&self.pending).stored > 0
+        {
+            self.fail();
+            return Err(MoverError::SessionAsleep {
+                hours: silent.as_hours(),
+            });
         }
         let start = marker.as_ref().map_or(now, |marker| marker.start);
         let identity = self.repository.identity();

@@ -11,6 +11,7 @@ use windlass_repo_format::pack::{OpenPack, PackBody};
 
 use super::lock;
 use crate::io::ALIGNMENT;
+use crate::mapped::ask_for_huge_pages;
 
 /// The open packs of one class.
 #[derive(Debug)]
@@ -182,7 +183,9 @@ impl PackBuffers {
 
     /// The same in memory that nobody has used yet: it costs what is written into it and no more.
     pub(super) fn fresh(&self) -> PackBody {
-        Self::body_in(Vec::with_capacity(self.0.len))
+        let mut buffer = Vec::with_capacity(self.0.len);
+        ask_for_huge_pages(buffer.spare_capacity_mut());
+        Self::body_in(buffer)
     }
 
     fn body_in(buffer: Vec<u8>) -> PackBody {

@@ -127,9 +127,9 @@ impl WriteSession {
         Ok(())
     }
 
-    /// Writes an index of contents whose packs others stored long ago, and gives how many blobs that took. The entries
-    /// are sorted, one per content.
-    pub(crate) async fn publish_recovered(&self, entries: &[IndexEntry]) -> Result<u64> {
+    /// Writes an index of contents whose packs are stored already, or of their deletion, and gives how many blobs that
+    /// took. The entries are sorted, one per content.
+    pub(crate) async fn publish_entries(&self, entries: &[IndexEntry]) -> Result<u64> {
         let mut count = 0;
         for entries in entries.chunks(ENTRIES_MAX_PER_INDEX) {
             let payload = encode_v2(entries).map_err(|source| not_writable(entries, source))?;

@@ -271,7 +271,7 @@ fn epochs_that_race_ahead_for_ever_end_the_session() {
     assert!(matches!(block_on(session.flush()), Err(MoverError::SessionFailed)));
     // Recovery writes its indexes by the same rule.
     let session = repository.write_session().unwrap();
-    let error = block_on(session.publish_recovered(&[])).map(|blobs| blobs == 0);
+    let error = block_on(session.publish_entries(&[])).map(|blobs| blobs == 0);
     assert!(matches!(error, Ok(true)), "nothing to write");
     let entry = windlass_repo_format::index::IndexEntry {
         timestamp: 5,
@@ -280,7 +280,7 @@ fn epochs_that_race_ahead_for_ever_end_the_session() {
             .unwrap()
             .remove(0)
     };
-    let error = block_on(session.publish_recovered(&[entry])).unwrap_err();
+    let error = block_on(session.publish_entries(&[entry])).unwrap_err();
     assert!(matches!(error, MoverError::EpochsRaceAhead { .. }), "{error}");
 }
 
