@@ -152,25 +152,20 @@ const S3_PARAMETERS: &[&str] = &[
 
 const GOOGLE_PARAMETERS: &[&str] = &["endpoint", "credentials-file", "ca-bundle", "skip-verify", "raw-prefix"];
 
-const AZURE_PARAMETERS: &[&str] = &["account", "endpoint", "account-key-file", "ca-bundle", "skip-verify", "raw-prefix"];
+const AZURE_PARAMETERS: &[&str] = &["account", "domain", "endpoint", "account-key-file", "sas-token-file", "ca-bundle", "skip-verify", "raw-prefix"];
 
 fn cloud(provider: Provider, mut parts: Parts) -> Result<Address, BadAddress> {
-    let account = parts.text("account");
-    // A server that is no provider's has the account in its path.
-    let endpoint = match (parts.endpoint()?, &account, provider) {
-        (Some(endpoint), Some(account), Provider::Azure) => Some(format!("{endpoint}/{account}")),
-        (endpoint, ..) => endpoint,
-    };
     let file = parts.text("credentials-file").or_else(|| parts.text("account-key-file"));
     Ok(Address::Cloud(CloudOptions {
-        provider,
         prefix: parts.prefix()?,
-        endpoint,
-        account,
+        endpoint: parts.endpoint()?,
+        account: parts.text("account"),
+        domain: parts.text("domain"),
         credentials_file: file.map(PathBuf::from),
+        sas_token_file: parts.text("sas-token-file").map(PathBuf::from),
         ca_bundle: parts.text("ca-bundle").map(PathBuf::from),
         skip_verify: parts.flag("skip-verify")?.unwrap_or(false),
-        bucket: parts.name,
+        ..CloudOptions::new(provider, std::mem::take(&mut parts.name))
     }))
 }
 
@@ -394,30 +389,35 @@ mod tests {
     }
 
     #[test]
-    fn the_other_providers_have_names_of_their_own() {
-        let cloud = |provider| CloudOptions {
-            provider,
-            bucket: "b".to_owned(),
+    fn the_other_providers_have_parameters_of_their_own() {
+        let cloud = |url: &str| match Address::parse(url).unwrap() {
+            Address::Cloud(options) => options,
+            other => panic!("{url} is {other:?}"),
+        };
+        let path = |path: &str| Some(PathBuf::from(path));
+        let text = |text: &str| Some(text.to_owned());
+        let google = cloud("gs://b/p?endpoint=http://127.0.0.1:4443&credentials-file=/k&ca-bundle=/c&skip-verify=1");
+        let wanted = CloudOptions {
             prefix: "p/".to_owned(),
-            endpoint: None,
-            account: None,
-            credentials_file: None,
-            ca_bundle: None,
-            skip_verify: false,
+            endpoint: text("http://127.0.0.1:4443"),
+            credentials_file: path("/k"),
+            ca_bundle: path("/c"),
+            skip_verify: true,
+            ..CloudOptions::new(Provider::Google, "b")
         };
-        let google = CloudOptions {
-            credentials_file: Some("/k".into()),
-            ..cloud(Provider::Google)
+        assert_eq!(google, wanted);
+        assert_eq!(google.location(), "gs://b/p/ at http://127.0.0.1:4443");
+        let azure = cloud("azblob://b/p?raw-prefix&account=me&domain=blob.core.chinacloudapi.cn&account-key-file=/k");
+        let wanted = CloudOptions {
+            prefix: "p".to_owned(),
+            account: text("me"),
+            domain: text("blob.core.chinacloudapi.cn"),
+            credentials_file: path("/k"),
+            ..CloudOptions::new(Provider::Azure, "b")
         };
-        assert_eq!(Address::parse("gs://b/p?credentials-file=/k"), Ok(Address::Cloud(google)));
-        let azure = CloudOptions {
-            account: Some("me".to_owned()),
-            endpoint: Some("http://127.0.0.1:10000/me".to_owned()),
-            ..cloud(Provider::Azure)
-        };
-        let url = "azblob://b/p?account=me&endpoint=http://127.0.0.1:10000";
-        assert_eq!(Address::parse(url), Ok(Address::Cloud(azure)));
-        assert!(Address::parse("gs://b?region=x").is_err() && Address::parse("azblob://b?sas-token=x").is_err());
+        assert_eq!(azure, wanted);
+        assert_eq!(azure.location(), "azblob://b/p of me");
+        assert_eq!(cloud("azblob://b?sas-token-file=/s").sas_token_file, path("/s"));
     }
 
     #[test]
@@ -437,6 +437,12 @@ mod tests {
             ("s3://b?region=a&region=hidden", "twice"),
             ("s3://b/%2", "%"),
             ("s3://b/%ff", "%"),
+            ("azblob://me:hidden@b", "no credentials"),
+            ("azblob://b?sas-token=hidden", "no secrets"),
+            ("azblob://b?storage-key=hidden", "no secrets"),
+            ("azblob://b?client-secret=hidden", "no secrets"),
+            ("azblob:///prefix", "azblob://container/prefix"),
+            ("gs://b?region=hidden", "there are endpoint, credentials-file"),
             ("ftp://b", "s3://"),
         ] {
             let said = Address::parse(url).unwrap_err().to_string();

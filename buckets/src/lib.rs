@@ -6,6 +6,7 @@
 //! Apart from `mover` because the clients of the providers take minutes to build, and nothing else needs them.
 
 mod address;
+mod arriving;
 mod cloud;
 mod keys;
 mod patience;

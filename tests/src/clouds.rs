@@ -78,9 +78,9 @@ impl Azurite {
             let mut command = Command::new("node");
             command
                 .arg(peers::azurite())
-                .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--location"])
-                .arg(folder.join("data"))
+                .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--inMemoryPersistence"])
                 .args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"])
+                .current_dir(folder)
                 .env("HOME", folder);
             command
         }))
@@ -138,10 +138,9 @@ impl FakeGcs {
         Self(Server::start(|folder, port| {
             let mut command = Command::new(peers::program("fake-gcs-server"));
             command
-                .args(["-scheme=http", "-host=127.0.0.1", "-backend=filesystem"])
+                .args(["-scheme=http", "-host=127.0.0.1", "-backend=memory", "-log-level=error"])
                 .arg(format!("-port={port}"))
                 .arg(format!("-public-host=127.0.0.1:{port}"))
-                .arg(format!("-filesystem-root={}", folder.join("data").display()))
                 .env("HOME", folder);
             command
         }))
