@@ -109,7 +109,10 @@ impl Address {
         match scheme {
             "s3" => s3(Parts::of(rest, "s3", "bucket", S3_PARAMETERS)?),
             "gs" => cloud(Provider::Google, Parts::of(rest, "gs", "bucket", GOOGLE_PARAMETERS)?),
-            "azblob" => cloud(Provider::Azure, Parts::of(rest, "azblob", "container", AZURE_PARAMETERS)?),
+            "azblob" => cloud(
+                Provider::Azure,
+                Parts::of(rest, "azblob", "container", AZURE_PARAMETERS)?,
+            ),
             _ => Err(BadAddress::Scheme),
         }
     }
@@ -152,10 +155,21 @@ const S3_PARAMETERS: &[&str] = &[
 
 const GOOGLE_PARAMETERS: &[&str] = &["endpoint", "credentials-file", "ca-bundle", "skip-verify", "raw-prefix"];
 
-const AZURE_PARAMETERS: &[&str] = &["account", "domain", "endpoint", "account-key-file", "sas-token-file", "ca-bundle", "skip-verify", "raw-prefix"];
+const AZURE_PARAMETERS: &[&str] = &[
+    "account",
+    "domain",
+    "endpoint",
+    "account-key-file",
+    "sas-token-file",
+    "ca-bundle",
+    "skip-verify",
+    "raw-prefix",
+];
 
 fn cloud(provider: Provider, mut parts: Parts) -> Result<Address, BadAddress> {
-    let file = parts.text("credentials-file").or_else(|| parts.text("account-key-file"));
+    let file = parts
+        .text("credentials-file")
+        .or_else(|| parts.text("account-key-file"));
     Ok(Address::Cloud(CloudOptions {
         prefix: parts.prefix()?,
         endpoint: parts.endpoint()?,

@@ -72,7 +72,9 @@ impl Arriving {
 
     fn room(&self) -> usize {
         let limit = self.wanted.unwrap_or(WHOLE_BLOB_LEN_MAX);
-        usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(self.got.len())
+        usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(self.got.len())
     }
 }
 

@@ -49,7 +49,9 @@ struct Inner {
 impl fmt::Debug for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let location = &self.0.location;
-        f.debug_struct("Cloud").field("location", location).finish_non_exhaustive()
+        f.debug_struct("Cloud")
+            .field("location", location)
+            .finish_non_exhaustive()
     }
 }
 

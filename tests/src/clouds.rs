@@ -78,7 +78,13 @@ impl Azurite {
             let mut command = Command::new("node");
             command
                 .arg(peers::azurite())
-                .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--inMemoryPersistence"])
+                .args([
+                    "--blobHost",
+                    "127.0.0.1",
+                    "--blobPort",
+                    &port.to_string(),
+                    "--inMemoryPersistence",
+                ])
                 .args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"])
                 .current_dir(folder)
                 .env("HOME", folder);
@@ -86,9 +92,14 @@ impl Azurite {
         }))
     }
 
-    /// Where it is.
+    /// Where it is: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.0.port)
+        format!("http://{}", self.authority())
+    }
+
+    /// Where it is: `127.0.0.1:PORT`.
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.0.port)
     }
 
     /// A file with the account's key.
@@ -119,7 +130,9 @@ answer = line.getresponse()
 sys.exit(0 if answer.status == 201 else answer.read().decode())
 ";
         let port = self.0.port.to_string();
-        let made = Command::new("python3").args(["-c", SIGNED, &port, Self::ACCOUNT, Self::KEY, name]).output();
+        let made = Command::new("python3")
+            .args(["-c", SIGNED, &port, Self::ACCOUNT, Self::KEY, name])
+            .output();
         let made = made.expect("Python is there");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
@@ -140,15 +153,20 @@ impl FakeGcs {
             command
                 .args(["-scheme=http", "-host=127.0.0.1", "-backend=memory", "-log-level=error"])
                 .arg(format!("-port={port}"))
-                .arg(format!("-public-host=127.0.0.1:{port}"))
+                .arg("-public-host=127.0.0.1")
                 .env("HOME", folder);
             command
         }))
     }
 
-    /// Where it is.
+    /// Where it is: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.0.port)
+        format!("http://{}", self.authority())
+    }
+
+    /// Where it is: `127.0.0.1:PORT`.
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.0.port)
     }
 
     /// A file with the key of a service account that nobody checks.

@@ -99,12 +99,22 @@ fn install_azurite(recipes: &Path, announce: &mut impl FnMut(&str)) -> Result<()
     announce("Azurite");
     let failed = |error: std::io::Error| format!("cannot put Azurite in place: {error}");
     std::fs::create_dir_all(folder()).map_err(failed)?;
-    let unfinished = tempfile::Builder::new().prefix(".azurite.").tempdir_in(folder()).map_err(failed)?;
+    let unfinished = tempfile::Builder::new()
+        .prefix(".azurite.")
+        .tempdir_in(folder())
+        .map_err(failed)?;
     for file in ["package.json", "package-lock.json"] {
         std::fs::copy(recipes.join("azurite").join(file), unfinished.path().join(file)).map_err(failed)?;
     }
     let status = Command::new("npm")
-        .args(["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+        .args([
+            "ci",
+            "--omit=dev",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ])
         .current_dir(unfinished.path())
         .status();
     if !status.as_ref().is_ok_and(|status| status.success()) {

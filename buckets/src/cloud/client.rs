@@ -95,7 +95,11 @@ impl Client {
             Of::Azure { store, .. } => {
                 let kind = (Attribute::ContentType, CONTENT_TYPE_OF_BLOBS);
                 let options = PutOptions {
-                    mode: if only_if_absent { PutMode::Create } else { PutMode::Overwrite },
+                    mode: if only_if_absent {
+                        PutMode::Create
+                    } else {
+                        PutMode::Overwrite
+                    },
                     attributes: Attributes::from_iter([kind]),
                     ..PutOptions::default()
                 };
@@ -135,7 +139,11 @@ impl Client {
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
         match &self.provider {
             Of::Google { store, .. } => store.delete(key).await,
-            Of::Azure { store, service, account } => {
+            Of::Azure {
+                store,
+                service,
+                account,
+            } => {
                 // The common client wraps each delete into a batch, and does not tell what the server said in there.
                 let credential = store.credentials().get_credential().await?;
                 let (container, name) = (encoded(&self.bucket, NAME), encoded(key.as_ref(), PATH));
@@ -209,7 +217,10 @@ fn google(options: &CloudOptions, line: &Line) -> std::result::Result<Of, Storag
     };
     let base = options.endpoint.clone().unwrap_or_else(|| GOOGLE.to_owned());
     builder = builder.with_bucket_name(&options.bucket).with_base_url(&base);
-    let store = builder.with_retry(no_retries()).with_http_connector(line.clone()).build();
+    let store = builder
+        .with_retry(no_retries())
+        .with_http_connector(line.clone())
+        .build();
     let store = store.map_err(refused)?;
     Ok(Of::Google { store, base })
 }
@@ -244,7 +255,14 @@ fn azure(options: &CloudOptions, line: &Line) -> std::result::Result<Of, Storage
     builder = builder.with_account(&account).with_endpoint(service.clone());
     // There are no tags to be put, and not all servers know them.
     builder = builder.with_container_name(&options.bucket).with_disable_tagging(true);
-    let store = builder.with_retry(no_retries()).with_http_connector(line.clone()).build();
+    let store = builder
+        .with_retry(no_retries())
+        .with_http_connector(line.clone())
+        .build();
     let store = store.map_err(|error| credentials_refused(Provider::Azure, options.location(), error))?;
-    Ok(Of::Azure { store, service, account })
+    Ok(Of::Azure {
+        store,
+        service,
+        account,
+    })
 }

@@ -85,7 +85,8 @@ impl Answered {
             return StorageError::NoBucket { place };
         }
         let (kind, advice) = match (self.status, self.code.as_str()) {
-            (401, _) | (_, "AuthenticationFailed" | "InvalidAuthenticationInfo" | "invalid_grant" | "invalid_client") => (
+            (401, _)
+            | (_, "AuthenticationFailed" | "InvalidAuthenticationInfo" | "invalid_grant" | "invalid_client") => (
                 io::ErrorKind::PermissionDenied,
                 "check the credentials, whether they have expired, and the clock of this machine",
             ),
@@ -107,7 +108,14 @@ impl Answered {
         } else {
             let problem = self.to_string();
             let source = None;
-            io::Error::new(kind, Advised { problem, advice, source })
+            io::Error::new(
+                kind,
+                Advised {
+                    problem,
+                    advice,
+                    source,
+                },
+            )
         };
         match kind {
             io::ErrorKind::PermissionDenied => StorageError::Denied { doing, place, source },
@@ -169,7 +177,11 @@ impl Failure {
                 let error = answered.clone().error(doing, place.to_owned());
                 let is_bucket = matches!(error, StorageError::NoBucket { .. });
                 let blob = id.clone();
-                Refusal::last(if is_bucket { error } else { StorageError::NotFound { blob } })
+                Refusal::last(if is_bucket {
+                    error
+                } else {
+                    StorageError::NotFound { blob }
+                })
             }
             other => other.refusal(provider, doing, place),
         }
@@ -321,7 +333,10 @@ mod tests {
         let denied = refusal(403, &[], azure);
         assert!(matches!(denied.error, StorageError::Denied { .. }), "{denied:?}");
         let text = said(&denied);
-        assert!(text.contains("403 AuthenticationFailed: Server failed to authenticate.; check"), "{text}");
+        assert!(
+            text.contains("403 AuthenticationFailed: Server failed to authenticate.; check"),
+            "{text}"
+        );
         assert!(!text.contains("hidden") && !text.contains("RequestId"), "{text}");
         let google = r#"{"error":{"code":403,"message":"no access","errors":[{"reason":"forbidden"}]}}"#;
         assert!(said(&refusal(403, &[], google)).contains("403 forbidden: no access; the credentials must"));

@@ -10,7 +10,7 @@ use windlass_repo_format::id::BlobId;
 use super::Inner;
 use super::complaints::Failure;
 use crate::arriving::{Arriving, REPLACED, broken};
-use crate::patience::{Refusal, within};
+use crate::patience::{Again, Refusal, within};
 
 const DOING: &str = "read";
 
@@ -39,8 +39,8 @@ impl Inner {
             let Err(refusal) = self.fetch(id, &key, &place, offset, &mut arriving).await else {
                 return Ok(arriving.got.freeze());
             };
-            if let StorageError::OutOfRange { .. } = refusal.error {
-                // The server says only that; the length is asked for.
+            if refusal.again == Again::Never && wanted.is_some() && is_about_the_part(&refusal.error) {
+                // Servers say it in many ways, none of which tells the length: it is asked for.
                 locate(id, range, self.metadata(id).await?.len)?;
                 return Err(refusal.error);
             }
@@ -143,4 +143,9 @@ impl Inner {
             _ => failure.refusal_of_blob(self.provider, DOING, place, id),
         }
     }
+}
+
+/// Whether a part that is not there may be behind it.
+fn is_about_the_part(error: &StorageError) -> bool {
+    matches!(error, StorageError::OutOfRange { .. } | StorageError::Io { .. })
 }

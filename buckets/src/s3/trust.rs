@@ -83,7 +83,9 @@ impl Lines {
     ) -> SharedHttpConnector {
         match self {
             Self::Believing(believing) => SharedHttpConnector::new(believing.clone()),
-            Self::Checking { context, proxy } => SharedHttpConnector::new(checking(context, proxy, settings, components)),
+            Self::Checking { context, proxy } => {
+                SharedHttpConnector::new(checking(context, proxy, settings, components))
+            }
         }
     }
 }
