@@ -2,6 +2,7 @@
 
 mod buckets;
 mod checkpoints;
+mod clouds;
 mod command_line;
 mod defaults;
 mod full_target;

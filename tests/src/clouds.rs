@@ -3,17 +3,19 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::kopia::Provider;
 use crate::peers;
-use crate::seaweed::{answers, free_ports};
+use crate::seaweed::{answers, free_ports, make_certificate};
+use crate::tunnel::Tunnel;
 
 /// How long a server may take to answer for the first time.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// A server with its data in a temporary folder; it ends when this is dropped.
+/// A server with its things in a temporary folder; it ends when this is dropped.
 #[derive(Debug)]
 struct Server {
     child: Child,
@@ -21,11 +23,14 @@ struct Server {
     port: u16,
 }
 
+fn temporary() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("windlass-cloud-").tempdir();
+    folder.expect("a temporary folder can be made")
+}
+
 impl Server {
-    /// Starts the command that `make` gives for a folder and a port.
-    fn start(make: impl Fn(&std::path::Path, u16) -> Command) -> Self {
-        let folder = tempfile::Builder::new().prefix("windlass-cloud-").tempdir();
-        let folder = folder.expect("a temporary folder can be made");
+    /// Starts the command that `make` gives for a folder and a port, and waits until `is_there`.
+    fn start(folder: tempfile::TempDir, is_there: impl Fn(u16) -> bool, make: impl Fn(&Path, u16) -> Command) -> Self {
         // Somebody else may take the port between the asking and the using.
         for _ in 0..5 {
             let port = free_ports(1)[0];
@@ -39,7 +44,7 @@ impl Server {
             let mut child = started.expect("the program is there");
             let began = Instant::now();
             while began.elapsed() < STARTS_WITHIN && child.try_wait().expect("a child can be waited for").is_none() {
-                if answers(port) {
+                if is_there(port) {
                     return Self { child, folder, port };
                 }
                 std::thread::sleep(Duration::from_millis(100));
@@ -61,7 +66,17 @@ impl Drop for Server {
 
 /// Azurite: Azure Blob Storage for developers.
 #[derive(Debug)]
-pub struct Azurite(Server);
+pub struct Azurite {
+    server: Server,
+    /// How Kopia finds it, which knows accounts by names of hosts only; there with TLS.
+    tunnel: Option<Tunnel>,
+}
+
+/// The name of a file with the certificate of a server that is spoken to over TLS.
+const CERTIFICATE: &str = "certificate.pem";
+
+/// Where Kopia believes that accounts are.
+const DOMAIN: &str = "azurite.test";
 
 impl Azurite {
     /// The account that every Azurite has.
@@ -74,37 +89,83 @@ impl Azurite {
     /// # Panics
     /// When it cannot be started. [`Need::Azurite`](crate::Need::Azurite) says whether it is there.
     pub fn start() -> Self {
-        Self(Server::start(|folder, port| {
-            let mut command = Command::new("node");
-            command
-                .arg(peers::azurite())
-                .args([
-                    "--blobHost",
-                    "127.0.0.1",
-                    "--blobPort",
-                    &port.to_string(),
-                    "--inMemoryPersistence",
-                ])
-                .args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"])
-                .current_dir(folder)
-                .env("HOME", folder);
-            command
-        }))
+        let server = Server::start(temporary(), answers, Self::command);
+        Self { server, tunnel: None }
     }
 
-    /// Where it is: `http://127.0.0.1:PORT`.
+    /// Starts a server that is spoken to over TLS, with a certificate that nobody has signed; see
+    /// [`certificate`](Self::certificate). Takes [`Need::OpenSsl`](crate::Need::OpenSsl) too.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with_tls() -> Self {
+        let folder = temporary();
+        let (certificate, key) = (folder.path().join(CERTIFICATE), folder.path().join("key.pem"));
+        let names = format!("IP:127.0.0.1,DNS:{}.{DOMAIN}", Self::ACCOUNT);
+        make_certificate(&certificate, &key, &names);
+        let is_there = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
+        let server = Server::start(folder, is_there, |folder, port| {
+            let mut command = Self::command(folder, port);
+            command.arg("--cert").arg(&certificate).arg("--key").arg(&key);
+            command
+        });
+        let tunnel = Some(Tunnel::to(server.port));
+        Self { server, tunnel }
+    }
+
+    fn command(folder: &Path, port: u16) -> Command {
+        let mut command = Command::new("node");
+        command
+            .arg(peers::azurite())
+            .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])
+            .args([
+                "--inMemoryPersistence",
+                "--silent",
+                "--skipApiVersionCheck",
+                "--disableTelemetry",
+            ])
+            .current_dir(folder)
+            .env("HOME", folder);
+        command
+    }
+
+    /// The file with the certificate of a server that is spoken to over TLS.
+    pub fn certificate(&self) -> PathBuf {
+        self.server.folder.path().join(CERTIFICATE)
+    }
+
+    /// What Kopia is told, on its command line and in its environment, to find a container of a server with TLS.
+    pub(crate) fn for_kopia(&self, container: &str, prefix: &str) -> (Provider, Vec<(&'static str, String)>) {
+        let provider = Provider::Other(vec![
+            "azure".to_owned(),
+            format!("--container={container}"),
+            format!("--prefix={prefix}"),
+            format!("--storage-account={}", Self::ACCOUNT),
+            format!("--storage-domain={DOMAIN}"),
+        ]);
+        let tunnel = self.tunnel.as_ref().expect("Kopia speaks TLS with Azure only");
+        let environment = vec![
+            ("AZURE_STORAGE_KEY", Self::KEY.to_owned()),
+            ("HTTPS_PROXY", tunnel.url()),
+            ("SSL_CERT_FILE", self.certificate().display().to_string()),
+        ];
+        (provider, environment)
+    }
+
+    /// Where it is: `http://127.0.0.1:PORT`, or with `https`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.authority())
+        let scheme = if self.tunnel.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority())
     }
 
     /// Where it is: `127.0.0.1:PORT`.
     pub fn authority(&self) -> String {
-        format!("127.0.0.1:{}", self.0.port)
+        format!("127.0.0.1:{}", self.server.port)
     }
 
     /// A file with the account's key.
     pub fn key_file(&self) -> PathBuf {
-        let file = self.0.folder.path().join("key");
+        let file = self.server.folder.path().join("key");
         std::fs::write(&file, Self::KEY).expect("the folder is ours");
         file
     }
@@ -116,22 +177,25 @@ impl Azurite {
     pub fn make_container(&self, name: &str) {
         // Such requests are signed, and no client at hand makes containers.
         const SIGNED: &str = "
-import base64, hashlib, hmac, http.client, sys
+import base64, hashlib, hmac, http.client, ssl, sys
 from email.utils import formatdate
-port, account, key, name = sys.argv[1:]
+port, scheme, account, key, name = sys.argv[1:]
 date, version = formatdate(usegmt=True), '2021-08-06'
 signed = 'PUT' + 12 * '\\n' + f'x-ms-date:{date}\\nx-ms-version:{version}\\n/{account}/{account}/{name}\\nrestype:container'
 mac = hmac.new(base64.b64decode(key), signed.encode(), hashlib.sha256).digest()
 line = http.client.HTTPConnection('127.0.0.1', int(port))
+if scheme == 'https':
+    line = http.client.HTTPSConnection('127.0.0.1', int(port), context=ssl._create_unverified_context())
 headers = {'x-ms-date': date, 'x-ms-version': version, 'Content-Length': '0',
            'Authorization': f'SharedKey {account}:' + base64.b64encode(mac).decode()}
 line.request('PUT', f'/{account}/{name}?restype=container', headers=headers)
 answer = line.getresponse()
 sys.exit(0 if answer.status == 201 else answer.read().decode())
 ";
-        let port = self.0.port.to_string();
+        let port = self.server.port.to_string();
+        let scheme = if self.tunnel.is_some() { "https" } else { "http" };
         let made = Command::new("python3")
-            .args(["-c", SIGNED, &port, Self::ACCOUNT, Self::KEY, name])
+            .args(["-c", SIGNED, &port, scheme, Self::ACCOUNT, Self::KEY, name])
             .output();
         let made = made.expect("Python is there");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -148,7 +212,7 @@ impl FakeGcs {
     /// # Panics
     /// When it cannot be started. [`Need::FakeGcs`](crate::Need::FakeGcs) says whether it is there.
     pub fn start() -> Self {
-        Self(Server::start(|folder, port| {
+        Self(Server::start(temporary(), answers, |folder, port| {
             let mut command = Command::new(peers::program("fake-gcs-server"));
             command
                 .args(["-scheme=http", "-host=127.0.0.1", "-backend=memory", "-log-level=error"])
@@ -167,6 +231,16 @@ impl FakeGcs {
     /// Where it is: `127.0.0.1:PORT`.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.0.port)
+    }
+
+    /// What Kopia is told, on its command line and in its environment, to find a bucket.
+    pub(crate) fn for_kopia(&self, bucket: &str, prefix: &str) -> (Provider, Vec<(&'static str, String)>) {
+        let provider = Provider::Other(vec![
+            "gcs".to_owned(),
+            format!("--bucket={bucket}"),
+            format!("--prefix={prefix}"),
+        ]);
+        (provider, vec![("STORAGE_EMULATOR_HOST", self.authority())])
     }
 
     /// A file with the key of a service account that nobody checks.

@@ -33,6 +33,7 @@ mod seaweed;
 mod seed;
 mod shape;
 mod tree;
+mod tunnel;
 mod windlass;
 mod world;
 
