@@ -4,9 +4,10 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::list::{PaginatedListOptions, PaginatedListResult};
 use windlass_mover::storage::{BlobMetadata, StorageError};
+use windlass_repo_format::id::BlobId;
 
 use super::complaints::Failure;
-use super::{Inner, described};
+use super::{Inner, Provider, described};
 use crate::patience::{Pace, within};
 
 impl Inner {
@@ -24,7 +25,23 @@ impl Inner {
                 .collect();
             Ok::<_, StorageError>(Some((stream::iter(blobs), next)))
         });
-        pages.try_flatten().boxed()
+        let exact = stream::once(self.of_that_name(prefix));
+        let exact = exact.filter_map(async |found| found.transpose());
+        exact.chain(pages.try_flatten()).boxed()
+    }
+
+    /// The blob that is called just like the prefix: the common client takes it for the mark of a folder in Azure's
+    /// lists and leaves it out.
+    async fn of_that_name(&self, prefix: &str) -> Result<Option<BlobMetadata>, StorageError> {
+        let id = BlobId::from(prefix);
+        if self.provider != Provider::Azure || prefix.is_empty() || self.key(&id).is_err() {
+            return Ok(None);
+        }
+        match self.metadata(&id).await {
+            Ok(blob) => Ok(Some(blob)),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn page(
