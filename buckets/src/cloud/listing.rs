@@ -1,4 +1,4 @@
-//! The catalogue: a bucket's objects, a page at a time.
+//! The passenger list: a bucket of Google or Azure, a page of names at a time.
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};

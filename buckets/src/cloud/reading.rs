@@ -1,4 +1,4 @@
-//! The way down: ranges of objects, taken up again where a line broke.
+//! The descent: ranges of objects of Google and Azure, taken up again where a line broke.
 
 use bytes::Bytes;
 use futures_util::StreamExt;

@@ -1,4 +1,4 @@
-//! Bad lines and busy servers: what was asked for comes all the same, or the failure says why.
+//! Turbulence: lines of Azure and Google that break, servers that are busy. What was asked for comes all the same.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Where the stories take place: a server of each kind, its bucket, and folders in it.
+//! The hangar: a server of each kind, its bucket, and folders in it.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
