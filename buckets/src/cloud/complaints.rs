@@ -1,4 +1,4 @@
-//! The complaints desk: from what a server of Google or Azure said to what a user can act on.
+//! The lost property office: from what a server of Google or Azure said to what a user can act on.
 
 use std::error::Error;
 use std::io;
