@@ -6,6 +6,7 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use windlass_mover::storage::{Storage, StorageError};
 
+use crate::cloud::{Cloud, CloudOptions, Provider};
 use crate::patience::Patience;
 use crate::s3::{S3, S3Options};
 
@@ -16,6 +17,7 @@ use crate::s3::{S3, S3Options};
 /// | `s3://bucket/prefix` | `prefix/...` |
 /// | `s3://bucket/prefix?raw-prefix=true` | `prefix...`, as Kopia's `--prefix` has it |
 /// | `s3://bucket` | at the top of the bucket |
+/// | `gs://bucket/prefix`, `azblob://container/prefix` | as with `s3://` |
 ///
 /// No parameter is secret: a URL may be shown, logged and seen among the processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ use crate::s3::{S3, S3Options};
 pub enum Address {
     /// `s3://`
     S3(S3Options),
+    /// `gs://` and `azblob://`
+    Cloud(CloudOptions),
 }
 
 /// A URL that names no bucket. What was in it is not repeated: it may be a key.
@@ -104,6 +108,11 @@ impl Address {
         let (scheme, rest) = url.split_once("://").ok_or(BadAddress::Scheme)?;
         match scheme {
             "s3" => s3(Parts::of(rest, "s3", "bucket", S3_PARAMETERS)?),
+            "gs" => cloud(Provider::Google, Parts::of(rest, "gs", "bucket", GOOGLE_PARAMETERS)?),
+            "azblob" => cloud(
+                Provider::Azure,
+                Parts::of(rest, "azblob", "container", AZURE_PARAMETERS)?,
+            ),
             _ => Err(BadAddress::Scheme),
         }
     }
@@ -112,6 +121,7 @@ impl Address {
     pub fn location(&self) -> String {
         match self {
             Self::S3(options) => options.location(),
+            Self::Cloud(options) => options.location(),
         }
     }
 
@@ -122,6 +132,7 @@ impl Address {
     pub async fn open(&self) -> Result<Arc<dyn Storage>, StorageError> {
         match self {
             Self::S3(options) => Ok(Arc::new(S3::open(options, Patience::default()).await?)),
+            Self::Cloud(options) => Ok(Arc::new(Cloud::open(options, Patience::default()).await?)),
         }
     }
 }
@@ -141,6 +152,36 @@ const S3_PARAMETERS: &[&str] = &[
     "storage-class",
     "raw-prefix",
 ];
+
+const GOOGLE_PARAMETERS: &[&str] = &["endpoint", "credentials-file", "ca-bundle", "skip-verify", "raw-prefix"];
+
+const AZURE_PARAMETERS: &[&str] = &[
+    "account",
+    "domain",
+    "endpoint",
+    "account-key-file",
+    "sas-token-file",
+    "ca-bundle",
+    "skip-verify",
+    "raw-prefix",
+];
+
+fn cloud(provider: Provider, mut parts: Parts) -> Result<Address, BadAddress> {
+    let file = parts
+        .text("credentials-file")
+        .or_else(|| parts.text("account-key-file"));
+    Ok(Address::Cloud(CloudOptions {
+        prefix: parts.prefix()?,
+        endpoint: parts.endpoint()?,
+        account: parts.text("account"),
+        domain: parts.text("domain"),
+        credentials_file: file.map(PathBuf::from),
+        sas_token_file: parts.text("sas-token-file").map(PathBuf::from),
+        ca_bundle: parts.text("ca-bundle").map(PathBuf::from),
+        skip_verify: parts.flag("skip-verify")?.unwrap_or(false),
+        ..CloudOptions::new(provider, std::mem::take(&mut parts.name))
+    }))
+}
 
 fn s3(mut parts: Parts) -> Result<Address, BadAddress> {
     let path_style = parts.flag("path-style")?;
@@ -304,8 +345,10 @@ mod tests {
     use super::*;
 
     fn s3(url: &str) -> S3Options {
-        let Address::S3(options) = Address::parse(url).unwrap();
-        options
+        match Address::parse(url).unwrap() {
+            Address::S3(options) => options,
+            other => panic!("{url} is {other:?}"),
+        }
     }
 
     #[test]
@@ -360,6 +403,38 @@ mod tests {
     }
 
     #[test]
+    fn the_other_providers_have_parameters_of_their_own() {
+        let cloud = |url: &str| match Address::parse(url).unwrap() {
+            Address::Cloud(options) => options,
+            other => panic!("{url} is {other:?}"),
+        };
+        let path = |path: &str| Some(PathBuf::from(path));
+        let text = |text: &str| Some(text.to_owned());
+        let google = cloud("gs://b/p?endpoint=http://127.0.0.1:4443&credentials-file=/k&ca-bundle=/c&skip-verify=1");
+        let wanted = CloudOptions {
+            prefix: "p/".to_owned(),
+            endpoint: text("http://127.0.0.1:4443"),
+            credentials_file: path("/k"),
+            ca_bundle: path("/c"),
+            skip_verify: true,
+            ..CloudOptions::new(Provider::Google, "b")
+        };
+        assert_eq!(google, wanted);
+        assert_eq!(google.location(), "gs://b/p/ at http://127.0.0.1:4443");
+        let azure = cloud("azblob://b/p?raw-prefix&account=me&domain=blob.core.chinacloudapi.cn&account-key-file=/k");
+        let wanted = CloudOptions {
+            prefix: "p".to_owned(),
+            account: text("me"),
+            domain: text("blob.core.chinacloudapi.cn"),
+            credentials_file: path("/k"),
+            ..CloudOptions::new(Provider::Azure, "b")
+        };
+        assert_eq!(azure, wanted);
+        assert_eq!(azure.location(), "azblob://b/p of me");
+        assert_eq!(cloud("azblob://b?sas-token-file=/s").sas_token_file, path("/s"));
+    }
+
+    #[test]
     fn what_is_wrong_is_said_and_no_secret_is_repeated() {
         for (url, why) in [
             ("s3://", "no name"),
@@ -376,6 +451,12 @@ mod tests {
             ("s3://b?region=a&region=hidden", "twice"),
             ("s3://b/%2", "%"),
             ("s3://b/%ff", "%"),
+            ("azblob://me:hidden@b", "no credentials"),
+            ("azblob://b?sas-token=hidden", "no secrets"),
+            ("azblob://b?storage-key=hidden", "no secrets"),
+            ("azblob://b?client-secret=hidden", "no secrets"),
+            ("azblob:///prefix", "azblob://container/prefix"),
+            ("gs://b?region=hidden", "there are endpoint, credentials-file"),
             ("ftp://b", "s3://"),
         ] {
             let said = Address::parse(url).unwrap_err().to_string();

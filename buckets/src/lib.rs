@@ -6,10 +6,13 @@
 //! Apart from `mover` because the clients of the providers take minutes to build, and nothing else needs them.
 
 mod address;
+mod arriving;
+mod cloud;
 mod keys;
 mod patience;
 mod s3;
 
 pub use address::{Address, BadAddress};
+pub use cloud::{Cloud, CloudOptions, Provider};
 pub use patience::Patience;
 pub use s3::{Encryption, S3, S3Options};

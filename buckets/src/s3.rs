@@ -28,7 +28,7 @@ mod options;
 mod putting;
 mod reading;
 mod times;
-mod trust;
+pub(crate) mod trust;
 
 pub use encryption::Encryption;
 pub use options::S3Options;

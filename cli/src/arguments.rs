@@ -21,8 +21,11 @@ The repository is the same that Kopia and Velero use: each of them can open it a
 
 const AFTER: &str = "\
 The repository is named by --repo or by the environment variable WINDLASS_REPO: a path, file:///path, or \
-s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=REGION. The credentials for a bucket are never in its URL: they come \
-from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the shared files of AWS (profile=NAME), or from the machine's role. \
+s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=REGION, gs://BUCKET/PREFIX, or \
+azblob://CONTAINER/PREFIX?account=ACCOUNT. The credentials for a bucket are never in its URL: they come from \
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the shared files of AWS (profile=NAME), or from the machine's role; for \
+Google from credentials-file=FILE or GOOGLE_APPLICATION_CREDENTIALS; for Azure from account-key-file=FILE or \
+AZURE_STORAGE_KEY; and for both from the machine's role. \
 Without either, the default repository in your data folder is used ($XDG_DATA_HOME/windlass or \
 ~/.local/share/windlass). The first snapshot makes it, with a random password in a file beside it.
 
@@ -52,7 +55,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct GlobalOptions {
-    /// Where the repository is: a path, file:///path, or s3://BUCKET/PREFIX
+    /// Where the repository is: a path, file:///path, s3://BUCKET/PREFIX, gs://... or azblob://...
     #[arg(
         long,
         value_name = "URL",

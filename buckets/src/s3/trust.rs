@@ -1,4 +1,4 @@
-//! The passport control: whose certificates are believed.
+//! The passport control: whose certificates are believed, and the line on which they are shown.
 
 use std::fmt;
 use std::io;
@@ -32,39 +32,99 @@ use super::S3Options;
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// Whose certificates are believed, of those who speak for a bucket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trust<'a> {
+    /// A file of PEM certificates that are believed besides the system's.
+    pub ca_bundle: Option<&'a Path>,
+    /// Believes any certificate.
+    pub skip_verify: bool,
+}
+
+/// Makes lines to servers.
+#[derive(Clone, Debug)]
+pub(crate) enum Lines {
+    /// Any certificate is believed.
+    Believing(Believing),
+    /// The system's certificates and those of the bundle are.
+    Checking {
+        /// Those.
+        context: TlsContext,
+        /// Who stands between, by the environment.
+        proxy: ProxyConfig,
+    },
+}
+
+impl Lines {
+    /// Lines to the servers at `place`.
+    pub(crate) fn new(trust: Trust<'_>, place: &str) -> Result<Self, StorageError> {
+        if trust.skip_verify {
+            return Ok(Self::Believing(Believing::new()));
+        }
+        let mut trusted = TrustStore::default();
+        if let Some(bundle) = trust.ca_bundle {
+            trusted = trusted.with_pem_certificate(checked_bundle(bundle)?);
+        }
+        let context = TlsContext::builder().with_trust_store(trusted).build();
+        let context = context.map_err(|source| StorageError::Io {
+            doing: "prepare TLS for",
+            place: place.to_owned(),
+            source: io::Error::other(source),
+        })?;
+        let proxy = ProxyConfig::from_env();
+        Ok(Self::Checking { context, proxy })
+    }
+
+    /// A line, with what the client around it wants of it.
+    pub(crate) fn connector(
+        &self,
+        settings: Option<HttpConnectorSettings>,
+        components: Option<&RuntimeComponents>,
+    ) -> SharedHttpConnector {
+        match self {
+            Self::Believing(believing) => SharedHttpConnector::new(believing.clone()),
+            Self::Checking { context, proxy } => {
+                SharedHttpConnector::new(checking(context, proxy, settings, components))
+            }
+        }
+    }
+}
+
+fn checking(
+    context: &TlsContext,
+    proxy: &ProxyConfig,
+    settings: Option<HttpConnectorSettings>,
+    components: Option<&RuntimeComponents>,
+) -> Connector {
+    let mut connector = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context.clone())
+        .proxy_config(proxy.clone());
+    connector.set_connector_settings(settings);
+    connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+    connector.build()
+}
+
 /// A client that believes the system's certificates and those of the bundle, or any.
 pub(super) fn http_client(options: &S3Options) -> Result<SharedHttpClient, StorageError> {
-    if options.skip_verify {
-        let believing = Believing::new();
-        return Ok(http_client_fn(
-            move |_: &HttpConnectorSettings, _: &RuntimeComponents| SharedHttpConnector::new(believing.clone()),
-        ));
-    }
-    let mut trusted = TrustStore::default();
     let of_environment = || {
         std::env::var_os("AWS_CA_BUNDLE")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from)
     };
-    if let Some(bundle) = options.ca_bundle.clone().or_else(of_environment) {
-        trusted = trusted.with_pem_certificate(checked_bundle(&bundle)?);
-    }
-    let context = TlsContext::builder().with_trust_store(trusted).build();
-    let context = context.map_err(|source| StorageError::Io {
-        doing: "prepare TLS for",
-        place: options.location(),
-        source: io::Error::other(source),
-    })?;
-    let proxy = ProxyConfig::from_env();
-    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(context.clone())
-            .proxy_config(proxy.clone());
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-        connector.build()
-    }))
+    let bundle = options.ca_bundle.clone().or_else(of_environment);
+    let trust = Trust {
+        ca_bundle: bundle.as_deref(),
+        skip_verify: options.skip_verify,
+    };
+    Ok(match Lines::new(trust, &options.location())? {
+        Lines::Believing(believing) => http_client_fn(move |_: &HttpConnectorSettings, _: &RuntimeComponents| {
+            SharedHttpConnector::new(believing.clone())
+        }),
+        Lines::Checking { context, proxy } => Builder::new().build_with_connector_fn(move |settings, components| {
+            checking(&context, &proxy, settings.cloned(), components)
+        }),
+    })
 }
 
 /// The bytes of a bundle; the client would panic over what is wrong in them.
@@ -89,7 +149,7 @@ fn checked_bundle(file: &Path) -> Result<Vec<u8>, StorageError> {
 
 /// A client that believes any certificate: the provider's own can not be told to. It asks no proxy.
 #[derive(Clone, Debug)]
-struct Believing(Client<HttpsConnector<Tcp>, SdkBody>);
+pub(crate) struct Believing(Client<HttpsConnector<Tcp>, SdkBody>);
 
 impl Believing {
     fn new() -> Self {

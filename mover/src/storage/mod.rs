@@ -8,6 +8,8 @@
 //! - [`Storage::delete`] may be undone by a crash of the machine, never done twice as an error.
 //! - [`BlobMetadata::modified`] is the clock of the storage, not of the writer: Kopia's epochs and garbage collection
 //!   compare only such times with each other.
+//! - A list may be behind: [`Late`] is what repositories must live with, and [`conformance::Lists`] what remains of the
+//!   contract then.
 //! - Every call may be repeated. Dropping a future gives up waiting; the call itself may still happen.
 //!
 //! [`conformance::conformance`] is the contract as a test; it runs over every storage and every wrapper.
@@ -25,6 +27,7 @@ pub mod conformance;
 pub mod counting;
 pub mod faulty;
 pub mod filesystem;
+pub mod late;
 pub mod memory;
 pub mod throttled;
 
@@ -34,6 +37,7 @@ pub use counting::Counting;
 pub use error::StorageError;
 pub use faulty::Faulty;
 pub use filesystem::FileSystem;
+pub use late::Late;
 pub use memory::Memory;
 pub use throttled::Throttled;
 pub use windlass_repo_format::format_blob::RetentionMode;

@@ -1,50 +1,8 @@
-//! The contract of storages, over a bucket and over each wrapper round it.
+//! Blobs that go up in parts. The contract of storages is called in `tests/conformance`.
 
-use std::time::Duration;
-
-use windlass_mover::storage::conformance::conformance;
-use windlass_mover::storage::faulty::Fault;
-use windlass_mover::storage::throttled::Limits;
-use windlass_mover::storage::{BlobRange, Counting, Faulty, PutOptions, Storage, StorageError, Throttled};
+use windlass_mover::storage::{BlobRange, PutOptions, Storage, StorageError};
 
 use crate::world::{World, noise};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_keeps_the_contract() {
-    let Some(world) = World::with_bucket(false) else { return };
-    conformance(async || world.storage().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_locks_objects_keeps_the_contract() {
-    let Some(world) = World::with_bucket(true) else { return };
-    assert!(world.storage().await.can_retain());
-    conformance(async || world.storage().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_counted_bucket_keeps_the_contract() {
-    let Some(world) = World::with_bucket(false) else { return };
-    conformance(async || Counting::new(world.storage().await)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_behind_a_plan_without_faults_keeps_the_contract() {
-    let Some(world) = World::with_bucket(false) else { return };
-    conformance(async || Faulty::new(world.storage().await, |_| Fault::None)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_bucket_keeps_the_contract() {
-    let Some(world) = World::with_bucket(false) else { return };
-    let limits = Limits {
-        latency: Duration::from_millis(1),
-        read_bytes_per_second: Some(1 << 30),
-        put_bytes_per_second: Some(1 << 30),
-        calls_max: Some(8),
-    };
-    conformance(async || Throttled::new(world.storage().await, limits)).await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_blob_goes_up_in_parts_and_comes_back_in_ranges() {
