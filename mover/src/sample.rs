@@ -55,6 +55,7 @@ impl Sample {
             },
             clock: clock.clone(),
             random: Arc::new(SeededRandom::new(seed)),
+            cache: None,
         }
     }
 

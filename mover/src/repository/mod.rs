@@ -17,6 +17,7 @@ use windlass_repo_format::id::BlobId;
 use windlass_repo_format::sealing::Sealer;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
+use crate::cache::{Cache, CacheUsage};
 use crate::clock::Clock;
 use crate::error::{MoverError, Result};
 use crate::random::RandomSource;
@@ -63,6 +64,7 @@ struct Inner {
     sealer: Sealer,
     splitter: SplitterAlgorithm,
     index: RwLock<Arc<IndexView>>,
+    cache: Option<Cache>,
 }
 
 impl fmt::Debug for Repository {
@@ -117,6 +119,11 @@ impl Repository {
     /// What everything passes through on its way into storage.
     pub fn sealer(&self) -> &Sealer {
         &self.inner.sealer
+    }
+
+    /// What is kept of this repository on this machine; `None` when nothing is to be kept.
+    pub fn cache_usage(&self) -> Option<CacheUsage> {
+        self.inner.cache.as_ref().map(Cache::usage)
     }
 
     /// The present moment by the repository's clock.

@@ -36,7 +36,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let repository = context.open()?;
+        let repository = context.open_uncached()?;
         refuse_lost_index(&repository)?;
         let options = VerifyOptions {
             parallel: self.parallel.map_or(0, usize::from),
