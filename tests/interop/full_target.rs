@@ -6,17 +6,17 @@ use std::process::Command;
 use windlass_tests::{Need, Shape, Tree, World};
 
 /// A file system in memory; gone with the guard.
-struct Disk<'a>(&'a Path);
+pub(crate) struct Disk<'a>(&'a Path);
 
 impl<'a> Disk<'a> {
-    fn mounted(at: &'a Path, options: &str) -> Self {
+    pub(crate) fn mounted(at: &'a Path, options: &str) -> Self {
         std::fs::create_dir(at).expect("the world is ours");
         let disk = Self(at);
         disk.mount(&["-t", "tmpfs", "-o", options, "tmpfs"]);
         disk
     }
 
-    fn mount(&self, arguments: &[&str]) {
+    pub(crate) fn mount(&self, arguments: &[&str]) {
         let mounted = Command::new("mount").args(arguments).arg(self.0).status();
         assert!(
             mounted.is_ok_and(|status| status.success()),

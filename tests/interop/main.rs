@@ -1,6 +1,7 @@
 //! The meeting room: Windlass and the real Kopia use the same repositories, and each must find what the other left.
 
 mod buckets;
+mod caches;
 mod checkpoints;
 mod command_line;
 mod defaults;
