@@ -2,9 +2,9 @@
 //!
 //! Index blobs and contents are named for good: what a name stood for once it stands for always. So nothing here is ever
 //! out of date, and all that can be wrong with a file is damage. Each file is checked as a whole when it is opened, and one
-//! that is not what it should be is a file that is not there. Nothing is decided by what is here: which index blobs count is
-//! asked of the storage each time, and maintenance, verification and index recovery read the storage alone
-//! ([`Repository::distrust_cache`](crate::Repository)).
+//! that is not what it should be is a file that is not there. Which index blobs count is asked of the storage each time.
+//! Maintenance, verification and index recovery read the storage alone (`Repository::distrust_cache`), because it may have lost
+//! what is still here.
 //!
 //! A file has its name only when it is complete (written under another name, then renamed), and is then never changed, only
 //! removed. So several programs share a folder without locks, and one that is killed leaves a file without a proper name.

@@ -233,6 +233,28 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_file_is_seen_as_far_as_asked_also_when_its_name_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("finished");
+        std::fs::write(&path, [7; 10_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        let mapped = Mapped::of_finished_file(&file, 9_000).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        drop(file);
+        assert!(*mapped == [7; 9_000]);
+        let short = tempfile::tempfile().unwrap();
+        let refused = Mapped::of_finished_file(&short, 1);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn only_what_is_surely_local_may_be_mapped_by_name() {
+        // It has no pages of a disk, and is there on every Linux.
+        let elsewhere = File::open("/proc/self/status").unwrap();
+        assert!(!may_be_mapped(&elsewhere));
+    }
+
+    #[test]
     fn nothing_can_be_mapped_too() {
         let file = PrivateFile::create_in(&std::env::temp_dir()).unwrap();
         assert!(file.map().unwrap().is_empty());
