@@ -285,6 +285,7 @@ impl Contestant {
             _ => {
                 set("WINDLASS_REPO", &self.repository);
                 set("WINDLASS_PASSWORD", &PASSWORD);
+                set("XDG_CACHE_HOME", &self.home.join("cache"));
                 for mask in MASKS {
                     if let Some(value) = std::env::var_os(mask) {
                         set(mask, &value);

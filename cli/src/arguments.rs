@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 
 use crate::command::Noun;
+use crate::figures;
 
 const ABOUT: &str = "Back up and restore folders into a Kopia repository";
 
@@ -68,6 +69,32 @@ pub(crate) struct GlobalOptions {
     /// File that holds the password; a line end behind it does not count
     #[arg(long, value_name = "FILE", global = true, value_hint = clap::ValueHint::FilePath)]
     pub password_file: Option<PathBuf>,
+
+    /// Folder where what was read is kept for the next time, or none [default: in your folder for caches]
+    ///
+    /// Index entries, and of repositories in buckets directories, are kept: in $XDG_CACHE_HOME/windlass, else in
+    /// ~/.cache/windlass, in a folder for each repository. It can be removed at any time.
+    #[arg(
+        long,
+        value_name = "DIR|none",
+        env = "WINDLASS_CACHE_DIR",
+        hide_env_values = true,
+        global = true,
+        hide_short_help = true,
+        value_hint = clap::ValueHint::DirPath
+    )]
+    pub cache_dir: Option<PathBuf>,
+
+    /// How much of one repository is kept there at most
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "5GiB",
+        value_parser = figures::parse_size,
+        global = true,
+        hide_short_help = true
+    )]
+    pub cache_size: u64,
 
     /// Print one JSON value, and nothing else, on standard output
     ///

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use futures_util::StreamExt;
 use tracing::warn;
 use windlass_mover::blocking::block_on;
+use windlass_mover::cache::CacheSettings;
 use windlass_mover::random::SystemRandom;
 use windlass_mover::repository::{CreateOptions, OpenOptions, Unlock};
 use windlass_mover::storage::filesystem::Sharding;
@@ -22,6 +23,7 @@ use crate::exit::WrongPassword;
 use crate::figures::quoted;
 use crate::interrupt::Interrupt;
 use crate::location::{Location, locate};
+use crate::pantry;
 use crate::password::{self, Password, Question};
 use crate::progress::say;
 use crate::whoami;
@@ -109,6 +111,15 @@ impl Context {
         self.open_at(&self.place()?)
     }
 
+    /// Opens the repository and keeps nothing of it, nor uses what was kept: for who asks whether the storage has it all.
+    pub(crate) fn open_uncached(&self) -> anyhow::Result<Repository> {
+        self.open_by(
+            self.closed_at(&self.place()?)?,
+            None,
+            async |storage, unlock, options| Repository::open(storage, unlock, options).await,
+        )
+    }
+
     /// Opens the repository at a place.
     pub(crate) fn open_at(&self, place: &Place) -> anyhow::Result<Repository> {
         self.open_closed(self.closed_at(place)?)
@@ -135,16 +146,19 @@ impl Context {
         })
     }
 
-    /// Opens the repository as if index blobs that cannot be opened were not there.
+    /// Opens the repository as if index blobs that cannot be opened were not there. Not with a cache either.
     pub(crate) fn open_damaged(&self) -> anyhow::Result<Repository> {
-        self.open_by(self.closed_at(&self.place()?)?, async |storage, unlock, options| {
-            Repository::open_damaged(storage, unlock, options).await
-        })
+        self.open_by(
+            self.closed_at(&self.place()?)?,
+            None,
+            async |storage, unlock, options| Repository::open_damaged(storage, unlock, options).await,
+        )
     }
 
     /// Opens what was found.
     pub(crate) fn open_closed(&self, closed: Closed<'_>) -> anyhow::Result<Repository> {
-        self.open_by(closed, async |storage, unlock, options| {
+        let cache = pantry::settings(&self.options, &closed.place.location)?;
+        self.open_by(closed, cache, async |storage, unlock, options| {
             Repository::open(storage, unlock, options).await
         })
     }
@@ -152,6 +166,7 @@ impl Context {
     fn open_by(
         &self,
         closed: Closed<'_>,
+        cache: Option<CacheSettings>,
         open: impl AsyncFnOnce(Arc<dyn Storage>, Unlock, OpenOptions) -> Result<Repository, MoverError>,
     ) -> anyhow::Result<Repository> {
         let Closed {
@@ -159,7 +174,10 @@ impl Context {
             storage,
             password,
         } = closed;
-        let options = OpenOptions::new(self.identity.clone());
+        let options = OpenOptions {
+            cache,
+            ..OpenOptions::new(self.identity.clone())
+        };
         let opened = open(storage, Unlock::Password(password), options);
         let repository = block_on(opened).map_err(|error| explained(error, place))?;
         for unknown in repository.format().warnings() {
@@ -183,7 +201,10 @@ impl Context {
         }
         let password = self.password(place, true)?;
         let storage = site.prepare().with_context(|| cannot_make(&place.location))?;
-        let options = OpenOptions::new(self.identity.clone());
+        let options = OpenOptions {
+            cache: pantry::settings(&self.options, &place.location)?,
+            ..OpenOptions::new(self.identity.clone())
+        };
         let repository = block_on(Repository::create(storage, &password, create, options))?;
         if let Some(file) = self.own_password_file(place) {
             // Said at once: what comes next may fail, and the password is needed all the same.

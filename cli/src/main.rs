@@ -11,6 +11,7 @@ mod interrupt;
 mod location;
 mod logging;
 mod output;
+mod pantry;
 mod password;
 mod progress;
 mod prompt;

@@ -86,6 +86,7 @@ pub fn open_options(clock: Arc<dyn Clock>, seed: u64) -> OpenOptions {
         },
         clock,
         random: Arc::new(SeededRandom::new(seed)),
+        cache: None,
     }
 }
 

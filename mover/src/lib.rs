@@ -1,6 +1,7 @@
 //! Moves folders and volumes in and out of a repository: storage, bulk file I/O and the pipelines between them.
 
 pub mod blocking;
+pub mod cache;
 pub mod clock;
 mod descent;
 pub mod diff;

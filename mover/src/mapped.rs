@@ -1,4 +1,5 @@
-//! The shelf-in-view room: files of our own that are read as if they were memory, for what is too large to hold.
+//! The shelf-in-view room: files of our own that are read as if they were memory, for what is too large to hold. They have
+//! no name, or one in our cache, where files are removed and never changed.
 #![expect(
     unsafe_code,
     reason = "a map is only as safe as the file behind it, and advice takes addresses"
@@ -105,12 +106,30 @@ impl Write for PrivateFile {
     }
 }
 
-/// The bytes of a [`PrivateFile`]. They come from the disk when they are looked at and count as page cache, not as the
+/// The bytes of a [`PrivateFile`], or of a finished file of the cache. They come from the disk when they are looked at and count as page cache, not as the
 /// program's memory. A disk that fails to deliver them ends the program.
 pub(crate) struct Mapped {
     map: Mmap,
     /// The bytes that are meant.
     range: Range<usize>,
+}
+
+/// The file systems, by the numbers of the kernel, on which the pages of a file that was removed stay until the last map of it
+/// is gone: ext4, xfs, btrfs, tmpfs, overlayfs, zfs, f2fs, bcachefs. A server somewhere else forgets them earlier.
+const LOCAL: [u32; 8] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0x0102_1994,
+    0x794c_7630,
+    0x2fc1_2fc1,
+    0xf2f5_2010,
+    0xca45_1a4e,
+];
+
+/// Whether a file with a name, which others may remove, can be mapped.
+pub(crate) fn may_be_mapped(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|about| LOCAL.contains(&(about.f_type as u32)))
 }
 
 /// How the bytes of a [`Mapped`] will be looked at.
@@ -123,6 +142,25 @@ pub(crate) enum Reading {
 }
 
 impl Mapped {
+    /// Maps the first `len` bytes of a file that is in the cache under its proper name.
+    ///
+    /// # Errors
+    /// When it is shorter, or cannot be mapped.
+    pub(crate) fn of_finished_file(file: &File, len: u64) -> io::Result<Self> {
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::InvalidData)?;
+        // SAFETY: a map must not be changed or cut while it is read. A file of the cache gets its name when it is complete,
+        // has no right to be written to, and whoever knows of it only ever removes it, which leaves a map as it is: see
+        // `may_be_mapped` for where that is so. Who changes it in spite of its rights is told in the cache's page that the
+        // program may end. The map itself keeps the pages, until `Mapped` is dropped.
+        let map = unsafe { Mmap::map(file) }?;
+        if map.len() < len {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mapped = Self { map, range: 0..len };
+        mapped.will_be_read(Reading::InOrder);
+        Ok(mapped)
+    }
+
     /// Tells the kernel how the bytes will be looked at from now on. Here and there, until told otherwise.
     pub(crate) fn will_be_read(&self, reading: Reading) {
         let advice = match reading {
@@ -192,6 +230,28 @@ mod tests {
         assert_eq!(*mapped.unwrap().unwrap(), [7, 8, 7]);
         let refused = filled().map_changed(|_| Err::<Range<usize>, _>("no"));
         assert_eq!(refused.unwrap().err(), Some("no"));
+    }
+
+    #[test]
+    fn a_finished_file_is_seen_as_far_as_asked_also_when_its_name_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("finished");
+        std::fs::write(&path, [7; 10_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        let mapped = Mapped::of_finished_file(&file, 9_000).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        drop(file);
+        assert!(*mapped == [7; 9_000]);
+        let short = tempfile::tempfile().unwrap();
+        let refused = Mapped::of_finished_file(&short, 1);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn only_what_is_surely_local_may_be_mapped_by_name() {
+        // It has no pages of a disk, and is there on every Linux.
+        let elsewhere = File::open("/proc/self/status").unwrap();
+        assert!(!may_be_mapped(&elsewhere));
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub async fn recover_index(
     progress: &RecoverProgress,
     cancel: &AtomicBool,
 ) -> Result<RecoverReport> {
+    repository.distrust_cache().await?;
     let session = if dry_run {
         None
     } else {

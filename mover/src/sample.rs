@@ -57,6 +57,7 @@ impl Sample {
             },
             clock: clock.clone(),
             random: Arc::new(SeededRandom::new(seed)),
+            cache: None,
         }
     }
 

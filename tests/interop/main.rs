@@ -2,6 +2,7 @@
 
 mod blob_files;
 mod buckets;
+mod caches;
 mod checkpoints;
 mod clouds;
 mod command_line;

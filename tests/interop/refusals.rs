@@ -7,6 +7,8 @@ use serde_json::Value;
 use windlass_tests::command::{Outcome, says};
 use windlass_tests::{Listing, Need, Seed, Shape, Slack, Tree, Windlass, World, workspace};
 
+use crate::small_disk::SmallDisk;
+
 /// A copy of a golden repository, and what it holds.
 struct Golden {
     world: World,
@@ -314,43 +316,13 @@ fn three_writers_at_once() {
     first.verify_all();
 }
 
-/// A small file system of its own, in memory; gone with the guard.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mounted(at: &Path, megabytes: u32) -> Self {
-        std::fs::create_dir(at).expect("the world is ours");
-        let size = format!("size={megabytes}m");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(at)
-            .status();
-        assert!(
-            mounted.is_ok_and(|status| status.success()),
-            "cannot mount a disk of {megabytes} MB"
-        );
-        Self(at.to_owned())
-    }
-
-    fn allow_writing(&self, allow: bool) {
-        let option = if allow { "remount,rw" } else { "remount,ro" };
-        let mounted = Command::new("mount").args(["-o", option]).arg(&self.0).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "cannot {option}");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status(); // the world's folder goes anyway, if not today
-    }
-}
-
 #[test]
 fn a_full_disk_and_one_that_cannot_be_written() {
     let Some(world) = World::with(&[Need::Root, Need::Mounts]) else {
         return;
     };
-    let disk = SmallDisk::mounted(&world.path("disk"), 40);
+    let at = world.path("disk");
+    let disk = SmallDisk::mounted(&at, "size=40m");
     let repository = world.path("disk/repository");
     let windlass = world.windlass(&repository, "password");
     windlass.init(&Shape::default());
@@ -366,8 +338,8 @@ fn a_full_disk_and_one_that_cannot_be_written() {
         windlass.verify_all();
     };
     readable();
-    disk.allow_writing(false);
+    disk.mount(&["-o", "remount,ro"]);
     windlass.try_snapshot(large.root(), &[]).exits_with(1);
     readable();
-    disk.allow_writing(true);
+    disk.mount(&["-o", "remount,rw"]);
 }

@@ -33,6 +33,7 @@ fn options(seed: u64) -> OpenOptions {
         },
         clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
         random: Arc::new(SeededRandom::new(seed)),
+        cache: None,
     }
 }
 

@@ -165,6 +165,7 @@ pub fn maintain(
 ) -> Result<MaintainReport> {
     // Formats that are only read are refused here.
     drop(repository.write_session()?);
+    crate::blocking::block_on(repository.distrust_cache())?;
     let params = params(repository)?;
     let identity = repository.identity().to_string();
     if !options.force && params.owner != identity {

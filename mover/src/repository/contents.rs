@@ -4,6 +4,7 @@ use bytes::Bytes;
 use windlass_repo_format::compression::{self, Compression};
 use windlass_repo_format::id::ContentId;
 use windlass_repo_format::index::IndexEntry;
+use windlass_repo_format::pack::PackClass;
 
 use super::Repository;
 use crate::error::{MoverError, Result};
@@ -63,8 +64,22 @@ impl Repository {
 
     /// The plain bytes of a content from where an entry says that they are.
     pub(crate) async fn read_entry(&self, entry: &IndexEntry) -> Result<Vec<u8>> {
+        let is_metadata = entry.pack.as_str().starts_with(PackClass::Metadata.letter());
+        let cache = self.inner.cache.as_ref();
+        let Some(cache) = cache.filter(|cache| is_metadata && cache.keeps_metadata()) else {
+            let sealed = self.read_sealed(entry).await?;
+            return self.open_sealed(entry, &sealed);
+        };
+        let name = kept_as(entry);
+        if let Some(kept) = cache.find(&name)
+            && let Ok(plain) = self.open_sealed(entry, kept.as_ref())
+        {
+            return Ok(plain);
+        }
         let sealed = self.read_sealed(entry).await?;
-        self.open_sealed(entry, &sealed)
+        let plain = self.open_sealed(entry, &sealed)?;
+        cache.keep(&name, &sealed);
+        Ok(plain)
     }
 
     async fn read_sealed(&self, entry: &IndexEntry) -> Result<Bytes> {
@@ -115,6 +130,12 @@ impl Repository {
         let compression = Compression::from_header_id(entry.compression)?;
         compression::decompress(compression, &opened, entry.original_len.as_usize())
     }
+}
+
+/// The name of a sealed content in the cache. A pack never changes, so what lies at a place in it does not either.
+fn kept_as(entry: &IndexEntry) -> String {
+    let (offset, len) = (entry.offset.bytes(), entry.packed_len.bytes());
+    format!("{}+{offset}+{len}", entry.pack)
 }
 
 fn cannot_open(entry: &IndexEntry, source: windlass_repo_format::FormatError) -> MoverError {

@@ -19,6 +19,7 @@ use windlass_repo_format::index::{
 };
 
 use super::Repository;
+use crate::cache::{Cache, Kept};
 use crate::error::{MoverError, Result};
 use crate::mapped::{Mapped, PrivateFile, Reading};
 use crate::storage::{BlobRange, StorageError};
@@ -56,6 +57,15 @@ impl AsRef<[u8]> for RunBytes {
         match self {
             Self::Memory(bytes) => bytes,
             Self::Mapped(file) => file.as_ref(),
+        }
+    }
+}
+
+impl From<Kept> for RunBytes {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Memory(bytes) => Self::Memory(bytes),
+            Kept::Mapped(mapped) => Self::Mapped(mapped),
         }
     }
 }
@@ -289,11 +299,25 @@ impl Repository {
     /// # Errors
     /// When the storage fails, or an index blob that counts cannot be read: the view stays what it was.
     pub async fn refresh(&self) -> Result<()> {
+        self.load(false).await
+    }
+
+    /// From now on reads the storage alone: for who deletes by what the indexes say, or says whether they can be had. Where
+    /// there was a cache, all indexes are read again.
+    pub(crate) async fn distrust_cache(&self) -> Result<()> {
+        if self.inner.cache.as_ref().is_some_and(Cache::turn_off) {
+            self.load(true).await?;
+        }
+        Ok(())
+    }
+
+    async fn load(&self, afresh: bool) -> Result<()> {
+        let nothing = IndexView::empty(self.now());
         let mut pause = std::time::Duration::from_millis(100);
         let mut vanished = 0;
         loop {
             let old = self.view();
-            match self.load_view(&old).await {
+            match self.load_view(if afresh { &nothing } else { &old }).await {
                 Err(MoverError::Storage {
                     source: StorageError::NotFound { .. },
                     ..
@@ -356,7 +380,7 @@ impl Repository {
             .cloned()
             .collect();
         let mut opened = stream::iter(wanted)
-            .map(|blob| async move { self.open_index(&blob).await })
+            .map(|blob| async move { self.kept_index(&blob).await })
             .buffer_unordered(READS_AT_ONCE);
         while let Some(run) = opened.try_next().await? {
             runs.extend((!run.is_empty()).then_some(run));
@@ -375,7 +399,23 @@ impl Repository {
         })
     }
 
-    /// Reads and opens an index blob. A large one goes into a file as it is read and is opened there, so it is never in
+    /// An index blob from the cache, else from the storage and then into the cache.
+    async fn kept_index(&self, blob: &BlobId) -> Result<Run> {
+        let Some(cache) = &self.inner.cache else {
+            return self.open_index(blob).await;
+        };
+        let kept = cache.find(blob.as_str()).map(RunBytes::from);
+        if let Some(Ok(run)) = kept.map(Index::open) {
+            return Ok(Arc::new(run));
+        }
+        let run = self.open_index(blob).await?;
+        run.bytes().will_be_read(Reading::InOrder);
+        cache.keep(blob.as_str(), run.bytes().as_ref());
+        run.bytes().will_be_read(Reading::HereAndThere);
+        Ok(run)
+    }
+
+    /// Reads and opens an index blob as it is in the storage. A large one goes into a file as it is read and is opened there, so it is never in
     /// memory as a whole.
     pub(crate) async fn open_index(&self, blob: &BlobId) -> Result<Run> {
         let bad = |source| MoverError::Blob {
@@ -442,7 +482,11 @@ impl Repository {
     }
 
     /// Adds an index that this program has written, so that it finds its own contents without reading it back.
+    /// Each of the blobs holds all of it, and is stored.
     pub(crate) fn add_own_run(&self, blobs: Vec<BlobId>, payload: Vec<u8>) -> Result<()> {
+        if let Some(cache) = &self.inner.cache {
+            blobs.iter().for_each(|blob| cache.keep(blob.as_str(), &payload));
+        }
         let run = Index::open(RunBytes::keep(payload)?);
         let run = Arc::new(run.map_err(|source| index_error("add a new one to", source))?);
         loop {

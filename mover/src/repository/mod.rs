@@ -18,6 +18,7 @@ use windlass_repo_format::id::BlobId;
 use windlass_repo_format::sealing::Sealer;
 use windlass_repo_format::splitter::SplitterAlgorithm;
 
+use crate::cache::{Cache, CacheUsage};
 use crate::clock::Clock;
 use crate::error::{MoverError, Result};
 use crate::random::RandomSource;
@@ -66,6 +67,7 @@ struct Inner {
     index: RwLock<Arc<IndexView>>,
     /// Index blobs that could not be opened, where the repository was opened for all that.
     left_out: OnceLock<Mutex<BTreeSet<BlobId>>>,
+    cache: Option<Cache>,
 }
 
 impl fmt::Debug for Repository {
@@ -120,6 +122,11 @@ impl Repository {
     /// What everything passes through on its way into storage.
     pub fn sealer(&self) -> &Sealer {
         &self.inner.sealer
+    }
+
+    /// What is kept of this repository on this machine; `None` when nothing is to be kept.
+    pub fn cache_usage(&self) -> Option<CacheUsage> {
+        self.inner.cache.as_ref().map(Cache::usage)
     }
 
     /// The present moment by the repository's clock.

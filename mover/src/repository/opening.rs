@@ -7,7 +7,7 @@ use windlass_repo_format::FormatError;
 use windlass_repo_format::encryption::{EncryptionAlgorithm, NONCE_LEN};
 use windlass_repo_format::format_blob::{
     BLOB_CONFIG_NAME, BlobConfig, FORMAT_BLOB_NAME, FormatBlob, FormatKey, FormatVersion, KeyDerivation,
-    RepositoryFormat, UnknownMembers,
+    RepositoryFormat, UnknownMembers, derive_application_key,
 };
 use windlass_repo_format::hashing::HashAlgorithm;
 use windlass_repo_format::id::BlobId;
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::manifests::labels;
 use super::session::put_options;
 use super::{Identity, IndexView, Inner, Repository};
+use crate::cache::{Cache, CacheSettings, KEY_PURPOSE};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{MoverError, Result};
 use crate::random::{RandomSource, SystemRandom};
@@ -46,15 +47,18 @@ pub struct OpenOptions {
     pub clock: Arc<dyn Clock>,
     /// Where nonces, names and padding come from.
     pub random: Arc<dyn RandomSource>,
+    /// Where what was read may be kept for the next time; `None` to keep nothing.
+    pub cache: Option<CacheSettings>,
 }
 
 impl OpenOptions {
-    /// The system's clock and randomness.
+    /// The system's clock and randomness, and no cache.
     pub fn new(identity: Identity) -> Self {
         Self {
             identity,
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            cache: None,
         }
     }
 }
@@ -139,7 +143,13 @@ impl Repository {
             identity,
             clock,
             random,
+            cache,
         } = options;
+        let cache = cache.map(|settings| {
+            let unique_id = &format_blob.unique_id;
+            let key = derive_application_key(&format, &key, unique_id, KEY_PURPOSE);
+            Cache::new(&settings, unique_id, key)
+        });
         let inner = Inner {
             storage,
             clock,
@@ -153,6 +163,7 @@ impl Repository {
             splitter,
             index,
             left_out: OnceLock::new(),
+            cache,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

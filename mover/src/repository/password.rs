@@ -27,6 +27,7 @@ impl Repository {
             identity: inner.identity.clone(),
             clock: inner.clock.clone(),
             random: inner.random.clone(),
+            cache: None,
         };
         let settings = Settings {
             format_blob: &inner.format_blob,

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use windlass_repo_format::id::{BlobId, ContentId};
 use windlass_repo_format::manifest::ManifestId;
 
+use crate::blocking::block_on;
 use crate::error::{MoverError, Result};
 use crate::fetch::{Fetch, Gather, Stop, Taker};
 use crate::random::RandomSource;
@@ -190,6 +191,7 @@ pub fn verify_snapshots(
     progress: &VerifyProgress,
     cancel: &AtomicBool,
 ) -> Result<VerifyReport> {
+    block_on(repository.distrust_cache())?;
     let stop = Stop::new(cancel);
     let findings = Findings::new(progress);
     let mut report = snapshots::inspect(repository, snapshots, options, random, &findings, &stop)?;
@@ -216,6 +218,7 @@ pub fn verify_repository(
     progress: &VerifyProgress,
     cancel: &AtomicBool,
 ) -> Result<VerifyReport> {
+    block_on(repository.distrust_cache())?;
     let stop = Stop::new(cancel);
     let findings = Findings::new(progress);
     let mut report = structure::inspect(repository, options, random, &findings, &stop)?;

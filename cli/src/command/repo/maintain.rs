@@ -67,7 +67,7 @@ enum Care {
 
 impl Maintain {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let repository = context.open()?;
+        let repository = context.open_uncached()?;
         refuse_lost_index(&repository)?;
         let options = MaintainOptions {
             mode: match (self.quick, self.full) {

@@ -34,7 +34,7 @@ pub(crate) struct RecoverIndex {
 
 impl RecoverIndex {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let repository = context.open()?;
+        let repository = context.open_uncached()?;
         let stop = context.interrupt.heed();
         let progress = Arc::new(RecoverProgress::default());
         let seen = progress.clone();

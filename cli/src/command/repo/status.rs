@@ -128,6 +128,14 @@ impl Seen {
         });
         status["maintenance"] = self.maintenance.json(repository);
         status["engine"] = json!(self.engine);
+        status["cache"] = json!(repository.cache_usage().map(|cache| {
+            json!({
+                "folder": cache.folder.to_string_lossy(),
+                "files": cache.files,
+                "bytes": cache.bytes,
+                "bytesMax": cache.bytes_max,
+            })
+        }));
         status
     }
 
@@ -181,6 +189,12 @@ impl Seen {
         self.maintenance.describe(repository, &mut facts);
         facts.add("", "");
         facts.add("io engine", &*self.engine);
+        let cache = repository.cache_usage().map(|cache| {
+            let (bytes, files) = (size(cache.bytes), things(cache.files, "file"));
+            let folder = shown(cache.folder.as_os_str().as_encoded_bytes());
+            format!("{bytes} in {files}, up to {}, in {folder}", size(cache.bytes_max))
+        });
+        facts.add("cache", cache.unwrap_or_else(|| "none".to_owned()));
         facts.render("")
     }
 }

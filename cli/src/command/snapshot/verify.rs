@@ -43,7 +43,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let repository = context.open()?;
+        let repository = context.open_uncached()?;
         let mut wanted = Vec::new();
         let mut unreadable = Vec::new();
         if self.ids.is_empty() {
