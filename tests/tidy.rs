@@ -277,3 +277,28 @@ fn dependencies_follow_the_arrows() {
     }
     none(&found);
 }
+
+#[test]
+fn the_tests_that_the_documents_name_exist() {
+    let modules = modules();
+    let (mut found, mut named) = (Vec::new(), 0);
+    for (name, path) in files().into_iter().filter(|(name, _)| name.starts_with("docs/")) {
+        let text = fs::read_to_string(path).expect("documents are text");
+        for (place, line) in lines(&name, &text) {
+            for code in line.split('`').skip(1).step_by(2) {
+                let Some((file, test)) = code.split_once("::").filter(|(file, _)| file.ends_with(".rs")) else {
+                    continue;
+                };
+                named += 1;
+                let exists = modules.iter().any(|(module, text)| {
+                    format!("/{module}").ends_with(&format!("/{file}")) && text.contains(&format!("fn {test}("))
+                });
+                if !exists {
+                    found.push(format!("{place}: {code}"));
+                }
+            }
+        }
+    }
+    assert!(named > 20, "the failure matrix names its tests");
+    none(&found);
+}
